@@ -1,0 +1,41 @@
+# make run                          the whole pipeline on built-in toy images
+# make run DATA=folder              the same on a VOCdevkit or contest folder
+# make run DATA=folder segmenter=M  with a pretrained segmentation model: a hub id or a local folder
+# make test                         everything that CI checks
+# make lab                          the notebooks in JupyterLab
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+run: $(VENV)/ready
+	$(BIN)/voc_cv run $(if $(DATA),--root "$(DATA)") $(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(segmenter),-p segmenter="$(segmenter)") $(ARGS)
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest tests -q $(ARGS)
+
+lab: $(VENV)/ready
+	$(BIN)/jupyter lab nbs
+
+# what a commit needs: modules, clean notebooks and README made from the notebooks
+export: $(VENV)/ready
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown nbs/index.ipynb --output-dir . --output README --NbConvertApp.output_files_dir=docs
+
+bench: $(VENV)/ready
+	for b in bench/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+$(VENV)/ready: requirements.lock settings.ini setup.py
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'voc_cv needs Python 3.11 to 3.13, $(PYTHON) is ' + sys.version.split()[0] + '; name another one: make PYTHON=python3.12')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+.PHONY: run test lab export bench clean

@@ -1,0 +1,61 @@
+"The command: help, refusals, and what it says of data and of submissions."
+import pytest
+from voc_cv.data import open_voc, toy_voc, write_kaggle, write_voc
+from voc_cv.submit import write_submission
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory):
+    "The same images in both layouts, and a submission of the true answers but for one label."
+    folder = tmp_path_factory.mktemp('sets')
+    train, val = toy_voc(4), toy_voc(3, split='val')
+    write_voc(folder / 'devkit', train=train, val=val)
+    write_kaggle(folder / 'contest', train, val)
+    labels = val.labels.copy()
+    labels.iloc[0] = ~labels.iloc[0]
+    write_submission(folder / 'submission.csv', labels, lambda id: val[id].mask)
+    return folder
+
+
+def test_help(command):
+    done = command('--help')
+    assert done.returncode == 0 and all(word in done.stdout for word in ('run', 'info', 'check', 'score'))
+    for sub in ('run', 'info', 'check', 'score'): assert command(sub, '--help').returncode == 0
+
+
+@pytest.mark.parametrize('args, said', [
+    (('run', '-p', '03_segment.epoch=3'), "did you mean 'epochs'?"), (('run', '-p', '03_segmet.epochs=3'), "did you mean '03_segment'?"),
+    (('run', '-p', 'limit=many'), 'expected int'), (('run', '--params', 'nowhere.yaml'), 'smoke.yaml'), (('run', '--only', '12_win'), 'there is no stage'),
+    (('run', '--root', 'nowhere'), 'nowhere: there is no such folder'), (('info', 'nowhere'), 'nowhere: there is no such folder'),
+    (('check', 'nowhere.csv', '--root', ''), 'nowhere.csv: there is no such file'), (('score', 'nowhere.csv'), 'say which data')])
+def test_refusals(command, tmp_path, args, said):
+    done = command(*args, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not [*tmp_path.iterdir()], 'a refused command leaves nothing'
+
+
+def test_info(command, sets):
+    for name in ('devkit', 'contest'):
+        done = command('info', sets / name)
+        assert done.returncode == 0 and done.stdout.endswith('sound\n') and '4 images' in done.stdout, done.stdout + done.stderr
+
+
+def test_both_layouts_give_the_same_scores(command, sets):
+    answers = [command('score', sets / 'submission.csv', '--root', sets / name) for name in ('devkit', 'contest')]
+    assert all(a.returncode == 0 for a in answers), answers
+    assert answers[0].stdout == answers[1].stdout
+    assert 'classification  0.6667' in answers[0].stdout and 'segmentation    1.0000' in answers[0].stdout  # one of three is all wrong
+
+
+def test_submission_of_another_data_set(command, sets):
+    done = command('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
+    assert done.returncode == 1 and 'answers another data set' in done.stdout
+    assert command('score', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train').returncode == 2
+
+
+def test_unknown_truth_cannot_be_scored(command, sets, tmp_path):
+    write_kaggle(tmp_path / 'hidden', open_voc(sets / 'contest', 'train'), open_voc(sets / 'contest', 'test'), hide_test=True)
+    assert command('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
+    done = command('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
+    assert done.returncode == 2 and 'has no truth' in done.stderr

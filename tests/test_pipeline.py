@@ -1,0 +1,117 @@
+"The smoke pipeline through papermill, and runs that fail, are killed, or are interrupted."
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+from conftest import run
+from nbformat.v4 import new_code_cell, new_notebook
+
+SMALL = ('-p', 'limit=24', '-p', '02_classify.epochs=5', '-p', '03_segment.epochs=2', '-p', 'size=64', '-p', 'images=2', '-p', 'steps=2')
+
+
+@pytest.fixture(scope='module')
+def smoke(command, tmp_path_factory):
+    out = tmp_path_factory.mktemp('smoke') / 'run'
+    done = command('run', '--out', out, *SMALL)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return out
+
+
+def test_leaves_all_that_is_promised(smoke):
+    names = {p.name for p in smoke.iterdir()}
+    assert {'submission.csv', 'scores.json', 'params.yaml', 'report.html', 'models', 'classify', 'segment', 'postprocess'} <= names
+    for stage in ('00_data', '01_augment', '02_classify', '03_segment', '04_postprocess', '05_attack', '06_submit'):
+        cells = nbformat.read(smoke / f'{stage}.ipynb', as_version=4).cells
+        outputs = [o for c in cells if c.cell_type == 'code' for o in c.outputs]
+        assert any(k.startswith('image/') for o in outputs for k in o.get('data', {})), f'{stage} shows a picture'
+    assert set(json.loads((smoke / 'scores.json').read_text())) == {'00_data', '02_classify', '03_segment', '04_postprocess', '05_attack', '06_submit'}
+    assert '<img' in (smoke / 'report.html').read_text()
+    assert not [p for p in smoke.rglob('.*') if p.name != '.stages'], 'nothing half-written is left'
+
+
+def test_submission_is_sound_and_scores_as_the_stages_say(smoke, command):
+    check = command('check', smoke / 'submission.csv')
+    assert check.returncode == 0 and 'sound: 48 rows' in check.stdout, check.stdout + check.stderr
+    score = command('score', smoke / 'submission.csv')
+    said = {line.split()[0]: float(line.split()[1]) for line in score.stdout.splitlines()}
+    scores = json.loads((smoke / 'scores.json').read_text())
+    assert said['segmentation'] == pytest.approx(scores['04_postprocess']['after']['Dice'], abs=1e-4)  # from runs, and from masks
+    assert said['segmentation'] == pytest.approx(scores['06_submit']['submission']['segmentation'], abs=1e-4)
+
+
+def test_second_run_keeps_everything(smoke, command):
+    done = command('run', '--out', smoke, *SMALL)
+    assert done.returncode == 0 and done.stdout.count('unchanged, kept') == 7, done.stdout + done.stderr
+
+
+def test_damaged_result_is_made_again(smoke, command):
+    mask = next((smoke / 'postprocess' / 'val').glob('*.png'))
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[:20])
+    done = command('run', '--out', smoke, *SMALL)
+    assert done.returncode == 0 and mask.read_bytes() == whole
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(' s')] == ['04_postprocess']
+
+
+def tiny(folder, **stages):
+    "Stage notebooks of two cells: the parameters and the work."
+    for name, work in stages.items():
+        cells = [new_code_cell('out = ""', metadata={'tags': ['parameters']}), new_code_cell(f'import time; from pathlib import Path; out = Path(out)\n{work}')]
+        nbformat.write(new_notebook(cells=cells, metadata={'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}), folder / f'{name}.ipynb')
+    (folder / 'p.yaml').write_text('all: {}\n')
+    return [sys.executable, '-c', 'import sys; from voc_cv.run import *\n'
+            f'try: run_pipeline(params="p.yaml", out="run", nbs=".", stages={({n: tuple(stages)[:i] for i, n in enumerate(stages)})!r})\n'
+            'except KeyboardInterrupt: sys.exit(130)']
+
+
+def wait_for(path, seconds=60):
+    end = time.time() + seconds
+    while not path.exists() and time.time() < end: time.sleep(.05)
+    assert path.exists(), f'{path} did not appear'
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_killed_run_goes_on_where_it_was(tmp_path, how):
+    go = tiny(tmp_path, one='(out / "one.txt").write_text("1")', two='(out / "started").touch(); time.sleep(0 if (out / "again").exists() else 60); (out / "two.txt").write_text("2")')
+    process = subprocess.Popen(go, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(tmp_path / 'run' / 'started')
+    os.killpg(process.pid, how) if how == signal.SIGKILL else process.send_signal(how)
+    process.wait(30)
+    assert process.returncode != 0 and not (tmp_path / 'run' / 'two.txt').exists()
+    (tmp_path / 'run' / 'again').touch()
+    done = run(*go, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'one              unchanged, kept' in done.stdout and (tmp_path / 'run' / 'two.txt').exists()
+    assert not [p for p in (tmp_path / 'run').iterdir() if p.name.startswith('.') and p.name != '.stages'], 'what the killed run left is cleared away'
+
+
+def test_files_of_an_earlier_run_go_away(tmp_path):
+    go = tiny(tmp_path, one='[(out / f"{i}.txt").write_text("x") for i in range(3)]')
+    assert run(*go, cwd=tmp_path).returncode == 0
+    (tmp_path / 'run' / 'mine.txt').touch()
+    tiny(tmp_path, one='[(out / f"{i}.txt").write_text("y") for i in range(2)]')
+    assert run(*go, cwd=tmp_path).returncode == 0
+    assert sorted(p.name for p in (tmp_path / 'run').glob('*.txt')) == ['0.txt', '1.txt', 'mine.txt']
+
+
+def test_failed_stage_says_where_to_look(command, tmp_path):
+    done = command('run', '--out', tmp_path / 'run', '--only', '04_postprocess', '-p', 'limit=4')
+    assert done.returncode == 1
+    assert 'run the stage that makes them first' in done.stderr and str(tmp_path / 'run' / '04_postprocess.ipynb') in done.stderr
+    cells = nbformat.read(tmp_path / 'run' / '04_postprocess.ipynb', as_version=4).cells
+    assert any(o.output_type == 'error' for c in cells if c.cell_type == 'code' for o in c.outputs)
+
+
+def test_damaged_data_stop_the_run_with_the_whole_list(command, tmp_path):
+    from voc_cv.data import toy_voc, write_voc
+    write_voc(tmp_path / 'set', train=toy_voc(6), val=toy_voc(3, split='val'))
+    for i in (1, 3): (tmp_path / f'set/JPEGImages/toy_train_0000{i}.png').unlink()
+    done = command('run', '--root', tmp_path / 'set', '--out', tmp_path / 'run')
+    assert done.returncode == 1 and '00_data failed' in done.stderr
+    assert 'toy_train_00001.png' in done.stderr and 'toy_train_00003.png' in done.stderr

@@ -1,0 +1,30 @@
+"The modules and the README are what the notebooks make of them, and the notebooks are clean."
+import json
+import re
+
+import pytest
+from conftest import ROOT, run
+
+NOTEBOOKS = sorted(ROOT.glob('nbs/*.ipynb'))
+
+
+def test_export_and_clean_change_nothing():
+    done = run('make', 'export')
+    assert done.returncode == 0, done.stdout + done.stderr
+    diff = run('git', 'diff', '--exit-code', '--stat', '--', 'nbs', 'voc_cv', 'README.md', 'docs')
+    assert diff.returncode == 0, f'make export changes files that are committed or staged otherwise:\n{diff.stdout}{diff.stderr}'
+    new = run('git', 'status', '--porcelain', '--', 'nbs', 'voc_cv', 'docs').stdout
+    assert '??' not in new, f'make export makes files that git does not know:\n{new}'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_form(path):
+    text = path.read_text()
+    cells = json.loads(text)['cells']
+    if path.stem[0].isdigit():
+        assert sum('parameters' in c['metadata'].get('tags', []) for c in cells) == 1
+    assert len(text) < 300_000, 'outputs should be small'
+    assert not re.search(r'/(work|root|home/\w+|tmp)/', text), 'holds a path of somebody\'s machine'
+    assert not any(o['output_type'] == 'error' for c in cells for o in c.get('outputs', []))
+    exported = [c['source'] for c in cells if c['cell_type'] == 'code' and ''.join(c['source']).startswith('#| export')]
+    assert all(len(''.join(s).splitlines()) <= 30 for s in exported), 'exported cells are short'
