@@ -23,6 +23,7 @@ export: $(VENV)/ready
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown nbs/index.ipynb --output-dir . --output README --NbConvertApp.output_files_dir=docs
+	awk '/^```/ { if (++fences % 2 && $$0 == "```") $$0 = "```python" } 1' README.md > README.md.part && mv README.md.part README.md
 
 bench: $(VENV)/ready
 	for b in bench/bench_*.py; do $(BIN)/python $$b || exit 1; done

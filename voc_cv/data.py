@@ -902,7 +902,8 @@ def opening(path):
             with Image.open(path) as picture:
                 check_pixels(path, picture.height, picture.width)
                 yield picture
-    except (OSError, SyntaxError, Image.DecompressionBombError) as e:
+    except Image.DecompressionBombError as e: raise ValueError(f'{path}: its pixels are more than the limit of {MAX_PIXELS:,}; scale the image down') from e
+    except (OSError, SyntaxError) as e:
         raise ValueError(f'{path}: cannot be read as an image ({e}); restore the file or leave its id out of the list') from e
 
 # %% ../nbs/00_data.ipynb #read-image
@@ -938,7 +939,7 @@ def read_npy(
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = header(f)
             promised = f.tell() + int(np.prod([dtype.itemsize, *map(int, shape)], dtype=object))
-    except (ValueError, OSError, EOFError) as e: raise ValueError(f'{path}: is not a .npy file of numbers ({e})') from e
+    except Exception as e: raise ValueError(f'{path}: is not a .npy file of numbers ({e})') from e  # a forged header can raise anything
     if dtype.kind not in kinds or len(shape) != ndim:
         raise ValueError(f'{path}: expected {ndim} axes and a dtype of kind {"/".join(kinds)}, got dtype {dtype} and shape {shape}')
     check_pixels(path, *shape[:2])
