@@ -30,6 +30,7 @@ bench: $(VENV)/ready
 
 $(VENV)/ready: requirements.lock settings.ini setup.py
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'voc_cv needs Python 3.11 to 3.13, $(PYTHON) is ' + sys.version.split()[0] + '; name another one: make PYTHON=python3.12')"
+	@echo 'Setting up $(VENV) from requirements.lock: about 180 packages, a few minutes ...'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements.lock

@@ -15,9 +15,8 @@ setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0',
     long_description=(here / 'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
-    packages=['voc_cv', 'voc_cv.nbs', 'voc_cv.params'],
-    package_dir={'voc_cv.nbs': 'nbs', 'voc_cv.params': 'params'},
-    package_data={'voc_cv.nbs': ['0*.ipynb'], 'voc_cv.params': ['*.yaml']},
+    packages=['voc_cv'],
+    data_files=[(f'share/voc_cv/{folder}', sorted(str(p.relative_to(here)) for p in (here / folder).glob(pattern))) for folder, pattern in (('nbs', '0*.ipynb'), ('params', '*.yaml'))],
     python_requires=f'>={cfg["min_python"]}', install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split()}, zip_safe=False,
     classifiers=[

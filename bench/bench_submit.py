@@ -21,8 +21,16 @@ def plain_numpy(mask):
     return ' '.join(map(str, runs))
 
 
-toys = [s.mask for s in toy_voc(40) if s.mask.shape == (375, 500)]
-cases = {'the fullest of 40 toy masks': max(toys, key=lambda m: (np.diff(m.ravel().astype(int)) != 0).sum()), 'empty': np.zeros((375, 500), np.uint8),
+def blobs():
+    mask = np.zeros((375, 500), np.uint8)
+    y, x = np.mgrid[:375, :500]
+    mask[np.hypot(y - 150, x - 140) < 90] = 15
+    mask[np.hypot(y - 250, x - 360) < 100] = 8
+    return mask
+
+
+toys = sorted((s.mask for s in toy_voc(60) if s.mask.shape == (375, 500)), key=lambda m: (np.diff(m.ravel().astype(int)) != 0).sum())
+cases = {'two blobs': blobs(), f'the median of {len(toys)} toy masks': toys[len(toys) // 2], 'the fullest of them': toys[-1], 'empty': np.zeros((375, 500), np.uint8),
          'noise, every pixel another class': np.random.default_rng(0).integers(0, 21, (375, 500)).astype(np.uint8)}
 for title, mask in cases.items():
     text = encode_mask(mask)

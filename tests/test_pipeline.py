@@ -7,9 +7,8 @@ import sys
 import time
 
 import nbformat
-import pandas as pd
 import pytest
-from conftest import run
+from conftest import ROOT, run
 from nbformat.v4 import new_code_cell, new_notebook
 
 SMALL = ('-p', 'limit=24', '-p', '02_classify.epochs=5', '-p', '03_segment.epochs=2', '-p', 'size=64', '-p', 'images=2', '-p', 'steps=2')
@@ -57,6 +56,17 @@ def test_damaged_result_is_made_again(smoke, command):
     done = command('run', '--out', smoke, *SMALL)
     assert done.returncode == 0 and mask.read_bytes() == whole
     assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(' s')] == ['04_postprocess']
+
+
+def test_contest_with_hidden_truth_ends_in_a_submission(command, tmp_path):
+    from voc_cv.data import toy_voc, write_kaggle
+    write_kaggle(tmp_path / 'the contest', toy_voc(24), toy_voc(5, split='test'), hide_test=True)  # a path with a space, too
+    done = command('run', '--params', ROOT / 'params' / 'kaggle.yaml', '--root', tmp_path / 'the contest', '--out', tmp_path / 'run', *SMALL)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    check = command('check', tmp_path / 'run' / 'submission.csv')
+    assert check.returncode == 0 and 'sound: 10 rows' in check.stdout, check.stdout + check.stderr
+    assert set(json.loads((tmp_path / 'run' / 'scores.json').read_text())) == {'00_data', '05_attack'}, 'nothing is scored that nobody knows'
+    assert command('score', tmp_path / 'run' / 'submission.csv').returncode == 2
 
 
 def tiny(folder, **stages):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VOC_CLASSES', 'VOID', 'SYNONYMS', 'DARK', 'GLASS', 'METAL', 'LAMP', 'TOY', 'SCENES', 'TOY_SIZES', 'SKY', 'BEHIND',
-           'STATS_COLUMNS', 'MAX_PIXELS', 'voc_name', 'check_array', 'check_mask', 'Sample', 'mask_labels',
+           'STATS_COLUMNS', 'MAX_PIXELS', 'voc_name', 'check_array', 'check_mask', 'values_in', 'Sample', 'mask_labels',
            'voc_palette', 'mask_image', 'dice', 'foreground_dice', 'Pen', 'circle', 'disc', 'ring', 'paint', 'near',
            'shade', 'wheel', 'draw_aeroplane', 'draw_bicycle', 'draw_boat', 'draw_bus', 'draw_car', 'draw_motorbike',
            'draw_train', 'drawing', 'eyes', 'legs', 'draw_bird', 'draw_cat', 'draw_cow', 'draw_dog', 'draw_horse',
@@ -76,9 +76,12 @@ def check_mask(
 ) -> None:
     "Raise a `ValueError` unless `mask` is a uint8 (H,W) array of class numbers 0 to 20 and void, 255."
     check_array(mask, name, np.uint8, (None, None))
-    if ((mask > len(VOC_CLASSES)) & (mask != VOID)).any():
-        wrong = sorted(set(np.unique(mask).tolist()) - set(range(len(VOC_CLASSES) + 1)) - {VOID})
-        raise ValueError(f'{name}: class values must be 0 to {len(VOC_CLASSES)} or {VOID} (void), got {wrong[:5]}')
+    wrong = values_in(mask)[len(VOC_CLASSES) + 1:VOID].nonzero()[0] + len(VOC_CLASSES) + 1
+    if len(wrong): raise ValueError(f'{name}: class values must be 0 to {len(VOC_CLASSES)} or {VOID} (void), got {wrong[:5].tolist()}')
+
+def values_in(mask):
+    "Which of 0..255 a uint8 array holds: bool (256,)."
+    return cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0] > 0  # several times faster than bincount or unique
 
 # %% ../nbs/00_data.ipynb #sample
 @dataclass(frozen=True, eq=False)
@@ -101,7 +104,7 @@ def mask_labels(
     mask: np.ndarray,  # uint8 (H,W)
 ) -> np.ndarray:  # bool (20,)
     "The classes that a mask holds."
-    return np.bincount(mask.ravel(), minlength=256)[1:len(VOC_CLASSES) + 1] > 0
+    return values_in(mask)[1:len(VOC_CLASSES) + 1]
 
 # %% ../nbs/00_data.ipynb #palette
 def voc_palette() -> np.ndarray:  # uint8 (256,3), RGB
@@ -897,11 +900,9 @@ def opening(path):
     "A PIL image whose header has been checked, and errors that name the file."
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # our own limit follows
-            with Image.open(path) as picture:
-                check_pixels(path, picture.height, picture.width)
-                yield picture
+        with Image.open(path) as picture:
+            check_pixels(path, picture.height, picture.width)
+            yield picture
     except Image.DecompressionBombError as e: raise ValueError(f'{path}: its pixels are more than the limit of {MAX_PIXELS:,}; scale the image down') from e
     except (OSError, SyntaxError) as e:
         raise ValueError(f'{path}: cannot be read as an image ({e}); restore the file or leave its id out of the list') from e

@@ -30,11 +30,12 @@ STAGES = {  # stage -> the stages whose files it reads
 def project_folder(
     name: str,  # 'nbs' or 'params'
 ) -> Path:
-    "A folder that travels with the package: inside it when installed, beside it in a clone."
+    "A folder that travels with the package: beside it in a clone, in the environment's share/voc_cv when installed."
     package = Path(importlib.util.find_spec('voc_cv').submodule_search_locations[0])
-    for folder in (package / name, package.parent / name):
-        if folder.is_dir(): return folder
-    raise FileNotFoundError(f'{package}: there is no folder {name} in it or beside it; install voc_cv again, or clone it and pip install -e .')
+    clone = package.parent if (package.parent / 'settings.ini').is_file() else None
+    folder = (clone or Path(sys.prefix) / 'share/voc_cv') / name
+    if not folder.is_dir(): raise FileNotFoundError(f'{folder}: there is no such folder; install voc_cv again, or clone it and pip install -e .')
+    return folder
 
 def notebook_code(path) -> list:
     "The code cells of a notebook."

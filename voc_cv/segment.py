@@ -60,8 +60,10 @@ def mask_metrics(
         scores.append(foreground_dice(truth, pred))
     if not scores: raise ValueError('pairs: there is no image to score')
     per_class = iou(confusion)
-    return {'Dice': np.mean(scores), 'mIoU': np.nanmean(per_class), 'mIoU of objects': np.nanmean(per_class[1:]) if np.isfinite(per_class[1:]).any() else np.nan,
-            'pixel accuracy': np.diag(confusion).sum() / confusion.sum(), 'images': len(scores)}, confusion, scores
+    mean = lambda values: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
+    figures = {'Dice': mean(scores), 'mIoU': mean(per_class), 'mIoU of objects': mean(per_class[1:]),
+               'pixel accuracy': float(np.diag(confusion).sum() / max(1, confusion.sum())), 'images': len(scores)}
+    return figures, confusion, scores
 
 # %% ../nbs/03_segment.ipynb #label-table
 def label_table(
