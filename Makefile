@@ -9,8 +9,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# values reach the shell as variables of its own, never as text of the command
+run: export RUN_DATA = $(value DATA)
+run: export RUN_PARAMS = $(value PARAMS)
+run: export RUN_OUT = $(value OUT)
+run: export RUN_SEGMENTER = $(value segmenter)
 run: $(VENV)/ready
-	$(BIN)/voc_cv run $(if $(DATA),--root "$(DATA)") $(if $(PARAMS),--params "$(PARAMS)") $(if $(OUT),--out "$(OUT)") $(if $(segmenter),-p segmenter="$(segmenter)") $(ARGS)
+	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $(ARGS)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest tests -q $(ARGS)

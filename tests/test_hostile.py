@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from voc_cv.data import VOC_CLASSES, find_problems, open_voc, read_image, read_mask, read_npy, toy_voc, write_kaggle, write_voc
+from voc_cv.data import VOC_CLASSES, VocDataset, find_problems, open_voc, read_image, read_mask, read_npy, toy_voc, write_kaggle, write_voc
 
 
 @pytest.fixture
@@ -50,6 +50,30 @@ def test_damaged_devkit_is_reported_whole(devkit):
     problems = find_problems(open_voc(devkit, 'train'))
     assert problems.Id.tolist() == [f'toy_train_0000{i}' for i in range(4)]
     for said, problem in zip(('truncated', '(20, 20)', 'save class numbers, not colours', 'no such file'), problems.problem): assert said in problem
+
+
+def test_one_missing_mask_is_missed(contest):
+    array(contest, 'seg', 2).unlink()
+    problems = find_problems(open_voc(contest, 'train'))
+    assert problems[['Id', 'kind']].values.tolist() == [['toy_train_00002', 'missing']]
+
+
+def test_shared_ids_and_unknown_masks_when_writing(tmp_path):
+    train, test = toy_voc(2), toy_voc(2, split='test')
+    same = VocDataset(train.ids, lambda id: test.read_image(test.ids[train.ids.index(id)]), lambda id: test.read_mask(test.ids[train.ids.index(id)]))
+    write_voc(tmp_path / 'both', train=train, test=same)
+    back = open_voc(tmp_path / 'both', 'test')
+    assert back.ids == [f'test_{i}' for i in train.ids] and np.array_equal(back[0].image, same[0].image)
+    half = VocDataset(train.ids, train.read_image, lambda id: train.read_mask(id) if id == train.ids[0] else None)
+    with pytest.raises(ValueError, match='1 of 2 masks are unknown'): write_voc(tmp_path / 'half', train=half)
+    assert not (tmp_path / 'half').exists()
+
+
+def test_edited_labels_are_other_data(devkit):
+    before = open_voc(devkit, 'train')
+    (before.labels.astype(int) * 0).rename_axis('Id').to_csv(devkit / 'ImageSets/Segmentation/train_labels.csv')
+    after = open_voc(devkit, 'train')
+    assert after.key != before.key and not after.labels.to_numpy().any()
 
 
 def test_labels_that_the_mask_does_not_bear_out(contest):

@@ -110,6 +110,28 @@ def test_files_of_an_earlier_run_go_away(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'run').glob('*.txt')) == ['0.txt', '1.txt', 'mine.txt']
 
 
+def test_files_of_a_failed_run_go_away_too(tmp_path):
+    for work, fails in (('"a"', 0), ('"b"; 1 / 0', 1), ('"a"', 0)):
+        go = tiny(tmp_path, one=f'name = {work.split(";")[0]}; (out / f"{{name}}.txt").write_text("x"){"; 1 / 0" if fails else ""}')
+        assert bool(run(*go, cwd=tmp_path).returncode) == bool(fails)
+    assert [p.name for p in (tmp_path / 'run').glob('*.txt')] == ['a.txt']
+
+
+def test_dead_process_is_reported_and_its_notebook_kept(tmp_path):
+    done = run(*tiny(tmp_path, one='import os, signal; os.kill(os.getpid(), signal.SIGKILL)'), cwd=tmp_path)
+    assert done.returncode != 0 and 'StageError: one: its process died' in done.stderr
+    assert (tmp_path / 'run' / 'one.ipynb').exists()
+
+
+def test_command_line_prevails_over_the_file_and_a_record_repeats_the_run(tmp_path):
+    from voc_cv.run import STAGES, all_parameters, project_folder
+    (tmp_path / 'p.yaml').write_text('all: {limit: 5}\n03_segment: {size: 320, limit: 7}\n')
+    values = all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, ['size=64', '02_classify.limit=9'])
+    assert (values['03_segment']['size'], values['03_segment']['limit'], values['02_classify']['limit'], values['06_submit']['limit']) == (64, 7, 9, 5)
+    for split in ('train', 'tune'):
+        with pytest.raises(ValueError, match='learned from'): all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, [f'split={split}'])
+
+
 def test_failed_stage_says_where_to_look(command, tmp_path):
     done = command('run', '--out', tmp_path / 'run', '--only', '04_postprocess', '-p', 'limit=4')
     assert done.returncode == 1

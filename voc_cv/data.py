@@ -11,11 +11,11 @@ __all__ = ['VOC_CLASSES', 'VOID', 'SYNONYMS', 'DARK', 'GLASS', 'METAL', 'LAMP', 
            'draw_sheep', 'arm', 'draw_person', 'draw_bottle', 'draw_chair', 'draw_diningtable', 'draw_pottedplant',
            'draw_sofa', 'draw_tvmonitor', 'choose_objects', 'backdrop', 'place', 'noise', 'photograph', 'cast_shadows',
            'toy_image', 'cache_folder', 'map_threads', 'count_pixels', 'replacing', 'cached_array', 'VocDataset',
-           'some', 'check_ids', 'digest', 'stratify', 'toy_voc', 'show_mask', 'present', 'show_samples', 'check_pixels',
-           'opening', 'read_image', 'read_mask', 'read_npy', 'read_labels', 'read_contest_mask', 'open_contest',
-           'stat_digest', 'open_devkit', 'read_extra_labels', 'find_layout', 'find_splits', 'open_voc', 'new_folder',
-           'write_labels', 'write_kaggle', 'progress', 'write_voc', 'sample_problems', 'find_problems', 'plot_classes',
-           'plot_company', 'plot_sizes', 'read_scores', 'add_scores']
+           'some', 'check_ids', 'check_labels', 'digest', 'stratify', 'toy_voc', 'show_mask', 'present', 'show_samples',
+           'check_pixels', 'load_picture', 'read_image', 'read_mask', 'read_npy', 'read_labels', 'read_contest_mask',
+           'no_mask', 'open_contest', 'stat_digest', 'open_devkit', 'read_extra_labels', 'find_layout', 'find_splits',
+           'open_voc', 'new_folder', 'write_labels', 'write_kaggle', 'progress', 'write_voc', 'sample_problems',
+           'find_problems', 'plot_classes', 'plot_company', 'plot_sizes', 'read_scores', 'add_scores']
 
 # %% ../nbs/00_data.ipynb #imports
 import hashlib, json, os, shutil, threading, warnings, zlib
@@ -35,7 +35,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from fastcore.basics import patch
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 # %% ../nbs/00_data.ipynb #classes
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog',
@@ -711,8 +711,13 @@ def replacing(
     part = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')  # the name's ending stays: writers go by it
     try:
         yield part
-        if path.is_dir(): shutil.rmtree(path)
-        os.replace(part, path)
+        if path.is_dir():  # a folder cannot be replaced in one step: the old one steps aside, and goes when the new one is there
+            old = part.with_name(f'.old-{path.name}')
+            if old.is_dir(): shutil.rmtree(old)
+            os.replace(path, old)
+            os.replace(part, path)
+            shutil.rmtree(old)
+        else: os.replace(part, path)
     finally:
         if part.is_dir(): shutil.rmtree(part)
         else: part.unlink(missing_ok=True)
@@ -744,9 +749,11 @@ class VocDataset(Sequence):
         self.ids, self.read_image, self.read_mask, self.key, self.name = [*map(str, ids)], read_image, read_mask, key, name
         self._labels, self._stats, self._row = labels, None, {id: i for i, id in enumerate(self.ids)}
         check_ids(self.ids, name)
+        if labels is not None: check_labels(labels, self.ids, name)
 
     def __len__(self): return len(self.ids)
     def __repr__(self): return f'VocDataset({self.name}: {len(self)} images)'
+    def __iter__(self): return (self[i] for i in range(len(self)))
 
     def __getitem__(self, item):
         if isinstance(item, slice): return self.subset(self.ids[item])
@@ -766,9 +773,15 @@ def check_ids(ids, name):
     "Raise a `ValueError` unless every id comes once and is a plain file name, for files will be named after it."
     ids = pd.Index(ids)
     if ids.has_duplicates: raise ValueError(f'{name}: every id must be unique, these come more than once: {some(ids[ids.duplicated()].unique())}')
-    if wrong := [i for i in ids if i != Path(i).name or '\\' in i]: raise ValueError(f'{name}: an id must be a plain file name, got {some(map(repr, wrong))}')
+    if wrong := [i for i in ids if i != Path(i).name or '\\' in i or i != i.strip() or '\n' in i]: raise ValueError(f'{name}: an id must be a plain file name, got {some(map(repr, wrong))}')
 
 # %% ../nbs/00_data.ipynb #digest
+def check_labels(labels, ids, name):
+    "Raise a `ValueError` unless `labels` is a table of bool, `ids` x `VOC_CLASSES`."
+    if [*labels.index] != ids: raise ValueError(f'{name}: the rows of the labels must be its ids in order, got {some(labels.index)} for {some(ids)}')
+    if [*labels.columns] != [*VOC_CLASSES] or not (labels.dtypes == bool).all():
+        raise ValueError(f'{name}: labels must be bool with the columns VOC_CLASSES, got {some(labels.dtypes.items(), 3)}')
+
 def digest(*parts):
     "A short fingerprint of bytes and of anything that has a repr."
     return hashlib.blake2b(b'|'.join(p if isinstance(p, bytes) else repr(p).encode() for p in parts), digest_size=12).hexdigest()
@@ -821,7 +834,10 @@ def stratify(
             part[row] = np.lexsort((rng.random(2), room, need))[-1]  # the neediest; then the emptiest; then by lot
             want[:, y[row]] -= np.eye(2)[part[row]][:, None]
             room[part[row]] -= 1
-    return part == 1
+    second = part == 1
+    few = round(valid * len(y)) - second.sum()  # single images of a class all went to the first part; without them it may be too large
+    if few > 0: second[rng.choice(np.flatnonzero(~second), few, replace=False)] = True
+    return second
 
 # %% ../nbs/00_data.ipynb #split-b
 @patch
@@ -829,6 +845,7 @@ def split(self: VocDataset, valid: float = .2, seed: int = 0):
     "Two data sets, the second with about the share `valid` of the images of each class."
     if not 0 < valid < 1: raise ValueError(f'valid: expected a share between 0 and 1, got {valid}')
     if self.labels is None: raise ValueError(f'{self.name}: has no labels to divide it by')
+    if not 0 < round(valid * len(self)) < len(self): raise ValueError(f'valid: a share of {valid} leaves nothing on one side of {len(self)} images')
     second = stratify(self.labels, valid, seed)
     return tuple(self.subset(id for id, s in zip(self.ids, second) if s == side) for side in (False, True))
 
@@ -839,10 +856,11 @@ def toy_voc(
     split: str = 'train',  # another name, other images
 ) -> VocDataset:
     "Drawn images with exact masks, deterministic per (seed, split, index)."
+    if n < 1: raise ValueError(f'n: expected 1 image or more, got {n}')
     @lru_cache(8)  # image and mask are drawn together and asked for one after the other
     def render(id): return toy_image(np.random.default_rng([seed, zlib.crc32(split.encode()), int(id.rpartition('_')[2])]))
     ids = [f'toy_{split}_{i:05d}' for i in range(n)]
-    style = b''.join(drawing(draw).tobytes() for draw in TOY.draw) + toy_image(np.random.default_rng(0))[0].tobytes()
+    style = b''.join(drawing(draw).tobytes() for draw in TOY.draw) + b''.join(a.tobytes() for a in toy_image(np.random.default_rng(0)))
     return VocDataset(ids, lambda id: render(id)[0], lambda id: render(id)[1], None, digest(style, n, seed, split), f'toy {split}')
 
 # %% ../nbs/00_data.ipynb #show-mask
@@ -895,33 +913,33 @@ def check_pixels(path, height, width):
     if height * width > MAX_PIXELS:
         raise ValueError(f'{path}: {height} x {width} pixels are more than the limit of {MAX_PIXELS:,}; scale the image down')
 
-@contextmanager
-def opening(path):
-    "A PIL image whose header has been checked, and errors that name the file."
+def load_picture(path):
+    "A PIL image with its pixels, after its header has been found believable; errors name the file."
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    try:
-        with Image.open(path) as picture:
-            check_pixels(path, picture.height, picture.width)
-            yield picture
+    def refuse(e): raise ValueError(f'{path}: cannot be read as an image ({e}); restore the file or leave its id out of the list') from e
+    try: picture = Image.open(path)
     except Image.DecompressionBombError as e: raise ValueError(f'{path}: its pixels are more than the limit of {MAX_PIXELS:,}; scale the image down') from e
-    except (OSError, SyntaxError) as e:
-        raise ValueError(f'{path}: cannot be read as an image ({e}); restore the file or leave its id out of the list') from e
+    except (OSError, SyntaxError, ValueError) as e: refuse(e)
+    check_pixels(path, picture.height, picture.width)
+    try: picture.load()
+    except (OSError, SyntaxError, ValueError) as e: refuse(e)
+    return picture
 
 # %% ../nbs/00_data.ipynb #read-image
 def read_image(
     path,  # JPEG, PNG or anything else that PIL reads
 ) -> np.ndarray:  # uint8 (H,W,3), RGB
     "The pixels of a photograph."
-    with opening(path) as picture: return np.asarray(picture.convert('RGB'))
+    return np.asarray(load_picture(path).convert('RGB'))
 
 def read_mask(
     path,  # a palette or grey PNG
 ) -> np.ndarray:  # uint8 (H,W)
     "The class numbers of a mask; palette pictures stay numbers."
-    with opening(path) as picture:
-        if picture.mode not in ('P', 'L'):
-            raise ValueError(f'{path}: expected a palette or 8-bit grey PNG of class numbers, got mode {picture.mode}; save class numbers, not colours')
-        mask = np.asarray(picture)
+    picture = load_picture(path)
+    if picture.mode not in ('P', 'L'):
+        raise ValueError(f'{path}: expected a palette or 8-bit grey PNG of class numbers, got mode {picture.mode}; save class numbers, not colours')
+    mask = np.asarray(picture)
     check_mask(mask, str(path))
     return mask
 
@@ -953,7 +971,8 @@ def read_labels(
     path,  # a CSV with the columns Id and `VOC_CLASSES`, in any order, of 0, 1 or (everywhere) -1
 ) -> tuple[list, pd.DataFrame | None]:  # the ids, and bool ids x `VOC_CLASSES` (None: all are -1, unknown)
     "The contest's table of labels."
-    table = pd.read_csv(path, dtype={'Id': str}, keep_default_na=False)
+    try: table = pd.read_csv(path, dtype={'Id': str}, keep_default_na=False)
+    except ValueError as e: raise ValueError(f'{path}: is not a CSV ({e})') from e  # pandas' errors and the decoder's are ValueErrors
     wanted, got = {'Id', *VOC_CLASSES}, set(table.columns)
     if wanted != got: raise ValueError(f'{path}: expected the columns Id and the 20 VOC classes; missing: {some(sorted(wanted - got)) or "none"}; '
                                        f'unknown: {some(sorted(got - wanted)) or "none"}')
@@ -967,14 +986,16 @@ def read_labels(
 
 # %% ../nbs/00_data.ipynb #contest
 def read_contest_mask(path):
-    "A mask from the contest's `.npy`; None where there is none or it is filled with -1."
-    if not path.exists(): return None
+    "A mask from the contest's `.npy`; None where it is filled with -1."
     mask = read_npy(path, 'ui', 2)
     if mask.size and (mask == -1).all(): return None
     if ((mask < 0) | (mask > VOID)).any(): raise ValueError(f'{path}: class values must be 0 to 20 or 255, or -1 everywhere, got {mask.min()} to {mask.max()}')
     mask = mask.astype(np.uint8)
     check_mask(mask, str(path))
     return mask
+
+# %% ../nbs/00_data.ipynb #open-contest
+def no_mask(id): return None
 
 def open_contest(root, split):
     "The contest's layout; its second split is called test."
@@ -983,12 +1004,16 @@ def open_contest(root, split):
     if not table.is_file(): raise FileNotFoundError(f'{table}: there is no such split; there are {some(find_splits(root))}')
     ids, labels = read_labels(table)
     image, seg = (lambda id, kind=kind: root / split / kind / f'{split}_{id}.npy' for kind in ('img', 'seg'))
-    return VocDataset(ids, lambda id: read_npy(image(id), 'u', 3), lambda id: read_contest_mask(seg(id)), labels,
+    has_masks = any(seg(id).exists() for id in ids)  # a test split may have none; if some have one, all need one
+    return VocDataset(ids, lambda id: read_npy(image(id), 'u', 3), (lambda id: read_contest_mask(seg(id))) if has_masks else no_mask, labels,
                       stat_digest(table, map(image, ids), map(seg, ids)), f'{root.name} {split}')
 
 def stat_digest(head, *files):
     "A fingerprint of files by name, size and time: cheap, and new when a file changes."
-    stat = lambda p: (str(p), *((s := p.stat()).st_size, s.st_mtime_ns)) if p.exists() else (str(p), None)
+    def stat(path):
+        try: s = os.stat(path)
+        except FileNotFoundError: return str(path), None
+        return str(path), s.st_size, s.st_mtime_ns
     return digest(*map(stat, [Path(head).resolve(), *(p for group in files for p in group)]))
 
 # %% ../nbs/00_data.ipynb #devkit
@@ -997,21 +1022,21 @@ def open_devkit(root, split):
     lists = root / 'ImageSets/Segmentation'
     if not (lists / f'{split}.txt').is_file():
         raise FileNotFoundError(f'{lists / split}.txt: there is no such split; there are {some(p.stem for p in sorted(lists.glob("*.txt")))}')
-    ids = (lists / f'{split}.txt').read_text().split()
-    pictures = {p.stem: p for p in sorted((root / 'JPEGImages').iterdir())}
+    ids = [line.strip() for line in (lists / f'{split}.txt').read_text().splitlines() if line.strip()]
+    pictures = {p.stem: p for p in sorted((root / 'JPEGImages').iterdir()) if p.suffix.lower() in ('.jpg', '.jpeg', '.png')}
+    extra = lists / f'{split}_labels.csv'
     image = lambda id: pictures.get(id, root / 'JPEGImages' / f'{id}.jpg')
     mask = lambda id: root / 'SegmentationClass' / f'{id}.png'
     has_masks = any(mask(id).exists() for id in ids)  # a test split may have none; if some have one, all need one
-    return VocDataset(ids, lambda id: read_image(image(id)), (lambda id: read_mask(mask(id))) if has_masks else (lambda id: None),
-                      read_extra_labels(lists / f'{split}_labels.csv', ids),
-                      stat_digest(lists / f'{split}.txt', map(image, ids), map(mask, ids)), f'{root.name} {split}')
+    return VocDataset(ids, lambda id: read_image(image(id)), (lambda id: read_mask(mask(id))) if has_masks else no_mask,
+                      read_extra_labels(extra, ids), stat_digest(lists / f'{split}.txt', [extra], map(image, ids), map(mask, ids)), f'{root.name} {split}')
 
 def read_extra_labels(path, ids):
     "Labels that the masks do not tell, if `write_voc` left any."
     if not path.is_file(): return None
     listed, labels = read_labels(path)
     if sorted(listed) != sorted(ids): raise ValueError(f'{path}: its ids are not those of the list; only in one of them: {some(sorted({*listed} ^ {*ids}))}')
-    return labels
+    return None if labels is None else labels.loc[ids]
 
 # %% ../nbs/00_data.ipynb #find-layout
 def find_layout(
@@ -1057,10 +1082,10 @@ def new_folder(root):
         part.mkdir()
         yield part
 
-def write_labels(path, data):
-    "The contest's table of labels; -1 where they are unknown."
-    labels = pd.DataFrame(-1, data.ids, VOC_CLASSES) if data.labels is None else data.labels.astype(int)
-    labels.rename_axis('Id').to_csv(path)
+def write_labels(path, ids, labels=None):
+    "The contest's table of labels, bool (N,20) or a table of them; -1 where they are unknown."
+    values = -1 if labels is None else np.asarray(labels).astype(int)
+    pd.DataFrame(values, pd.Index(ids, name='Id'), VOC_CLASSES).to_csv(path)
 
 # %% ../nbs/00_data.ipynb #write-kaggle-b
 def write_kaggle(
@@ -1078,7 +1103,7 @@ def write_kaggle(
             for s in progress(data, f'Writing {data.name}'):
                 np.save(part / split / 'img' / f'{split}_{s.id}.npy', s.image)
                 if s.mask is not None: np.save(part / split / 'seg' / f'{split}_{s.id}.npy', s.mask)
-            write_labels(part / split / f'{split}_set.csv', data)
+            write_labels(part / split / f'{split}_set.csv', data.ids, data.labels)
 
 # %% ../nbs/00_data.ipynb #progress
 def progress(items, title, total=None):
@@ -1091,20 +1116,24 @@ def write_voc(
     root,  # a folder that does not exist yet
     **splits: VocDataset,  # for example train=..., val=...
 ) -> None:
-    "Write VOCdevkit's layout; images as PNG, so that no pixel changes."
+    "Write VOCdevkit's layout; images as PNG, so that no pixel changes. Where splits share ids, `{split}_` is put before all."
+    shared = pd.Index([id for data in splits.values() for id in data.ids]).has_duplicates
+    name = (lambda split, id: f'{split}_{id}') if shared else (lambda split, id: id)
     with new_folder(root) as part:
         folders = [part / f for f in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation')]
         for f in folders: f.mkdir(parents=True)
         images, masks, lists = folders
         for split, data in splits.items():
-            told = data.labels is not None  # do the masks tell the labels?
+            told, known = data.labels is not None, 0  # do the masks tell the labels? how many masks are there?
             for s in progress(data, f'Writing {data.name}'):
-                if (images / f'{s.id}.png').exists(): raise ValueError(f'{root}: the image {s.id} is in more than one split')
-                Image.fromarray(s.image).save(images / f'{s.id}.png', compress_level=1)
-                if s.mask is not None: mask_image(s.mask).save(masks / f'{s.id}.png')
+                Image.fromarray(s.image).save(images / f'{name(split, s.id)}.png', compress_level=1)
+                if s.mask is not None: mask_image(s.mask).save(masks / f'{name(split, s.id)}.png')
+                known += s.mask is not None
                 told = told and s.mask is not None and np.array_equal(mask_labels(s.mask), s.labels)
-            (lists / f'{split}.txt').write_text(''.join(f'{id}\n' for id in data.ids))
-            if not told and data.labels is not None: write_labels(lists / f'{split}_labels.csv', data)
+            if known not in (0, len(data)): raise ValueError(f'{data.name}: {len(data) - known} of {len(data)} masks are unknown; write those images as a split')
+            ids = [name(split, id) for id in data.ids]
+            (lists / f'{split}.txt').write_text(''.join(f'{id}\n' for id in ids))
+            if not told and data.labels is not None: write_labels(lists / f'{split}_labels.csv', ids, data.labels)
 
 # %% ../nbs/00_data.ipynb #problems
 def sample_problems(data, id):
@@ -1135,6 +1164,7 @@ def plot_classes(
     stats: pd.DataFrame,  # `VocDataset.stats`
 ):
     "Images per class, and each class's share of all labelled pixels; returns the figure."
+    stats = stats[stats.background >= 0]  # an image without a mask says nothing here
     pixels = stats[[*VOC_CLASSES]]
     fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout='constrained')
     (pixels > 0).sum().plot.barh(ax=axes[0], color='#4c72b0', xlabel='images')

@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .augment import augment_dataset, fitted, hflip, pad_to, resize
-from .classify import descend, fit_best, load_backbone, weights_of
+from .classify import best_device, descend, fit_best, load_backbone, on_device, weights_of
 from .data import VOC_CLASSES, VOID, Sample, VocDataset, foreground_dice, mask_image, progress, read_mask, replacing, some, voc_name
 
 # %% ../nbs/03_segment.ipynb #confusion
@@ -143,7 +143,7 @@ def load_segmenter(
 ) -> Segmenter:
     "A pretrained semantic segmentation model that answers in VOC classes at the images' own size."
     model, processor = load_pretrained(name, revision)
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = best_device(device)
     model.to(device)
     def scores(squares):
         pixels = processor([*squares], do_resize=False, do_center_crop=False, return_tensors='pt')['pixel_values']
@@ -168,7 +168,7 @@ def class_weights(
 
 def class_pixels(data: VocDataset) -> np.ndarray:  # int64 (21,)
     "Pixels of background and of each class in a data set."
-    return data.stats[['background', *VOC_CLASSES]].sum().to_numpy()
+    return data.stats.loc[data.stats.background >= 0, ['background', *VOC_CLASSES]].sum().to_numpy()
 
 # %% ../nbs/03_segment.ipynb #decoder
 def convolution(inputs, outputs, kernel=3):
@@ -201,10 +201,8 @@ def feature_maps(
 ) -> tuple[list, torch.Tensor]:  # float16 maps (N,C,size/8,size/8) and so on; masks uint8 (N,size/4,size/4), void in the padding
     "What a frozen backbone sees in every image, and the masks at a quarter of the size."
     if size % 32: raise ValueError(f'size: expected a multiple of 32, got {size}')
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    net.to(device)
-    found, masks = [], []
-    with tqdm(total=len(data), desc=f'Maps of {data.name}', leave=False, disable=len(data) < 20) as bar:
+    device, found, masks = best_device(device), [], []
+    with on_device(net, device), tqdm(total=len(data), desc=f'Maps of {data.name}', leave=False, disable=len(data) < 20) as bar:
         for i in range(0, len(data), batch):
             samples = [pad_to(s, size=size) for s in data[i:i + batch]]
             x = torch.from_numpy(np.stack([s.image for s in samples])).to(device).permute(0, 3, 1, 2).float() / 255
@@ -222,30 +220,32 @@ def fit_decoder(
     batch: int = 16,
     lr: float = 4e-3,
     seed: int = 0,
+    device: str | None = None,  # None: a GPU if there is one
 ) -> tuple[Decoder, pd.DataFrame]:  # the decoder of the best epoch; loss, tune Dice and tune mIoU of each
     "Train a decoder with AdamW, one learning-rate cycle (Smith and Topin 2019) and weighted cross-entropy; keep the epoch with the best mIoU."
-    (maps, masks), weights = fit, torch.from_numpy(weights)
+    (maps, masks), device = fit, best_device(device)
+    weights = torch.from_numpy(weights).to(device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        decoder = Decoder(tuple(m.shape[1] for m in maps))
+        decoder = Decoder(tuple(m.shape[1] for m in maps)).to(device)
         optimizer = torch.optim.AdamW(decoder.parameters(), lr, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * -(-len(masks) // batch))
         def step(rows):
-            logits = F.interpolate(decoder.train()(*(m[rows].float() for m in maps)), masks.shape[1:], mode='bilinear')
-            loss = descend(optimizer, F.cross_entropy(logits, masks[rows].long(), weights, ignore_index=VOID))
+            logits = F.interpolate(decoder.train()(*(m[rows].to(device).float() for m in maps)), masks.shape[1:], mode='bilinear')
+            loss = descend(optimizer, F.cross_entropy(logits, masks[rows].to(device).long(), weights, ignore_index=VOID))
             schedule.step()
             return loss
         history = fit_best(epochs, lambda epoch: np.mean([step(rows) for rows in torch.randperm(len(masks)).split(batch)]), lambda: score_maps(decoder, *tune),
                            'tune mIoU', lambda: weights_of(decoder), decoder.load_state_dict, 'Decoder')
-    return decoder.eval().requires_grad_(False), history
+    return decoder.cpu().eval().requires_grad_(False), history
 
 # %% ../nbs/03_segment.ipynb #score-maps
 @torch.inference_mode()
 def score_maps(decoder, maps, masks, batch=16):
     "Dice and mIoU of a decoder on feature maps, at a quarter of the size."
-    decoder.eval()
-    logits = lambda i: F.interpolate(decoder(*(m[i:i + batch].float() for m in maps)), masks.shape[1:], mode='bilinear')
-    pred = torch.cat([logits(i).argmax(1) for i in range(0, len(masks), batch)]).to(torch.uint8)
+    device = next(decoder.eval().parameters()).device
+    logits = lambda i: F.interpolate(decoder(*(m[i:i + batch].to(device).float() for m in maps)), masks.shape[1:], mode='bilinear')
+    pred = torch.cat([logits(i).argmax(1) for i in range(0, len(masks), batch)]).to('cpu', torch.uint8)
     return tune_figures(zip(masks.numpy(), pred.numpy()))
 
 def tune_figures(pairs):
@@ -264,7 +264,7 @@ class PyramidSegmenter(nn.Module):
 
 def decoder_segmenter(model: PyramidSegmenter, device=None) -> Segmenter:
     "The function from images to masks around a backbone and its decoder."
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = best_device(device)
     model.to(device).eval()
     return Segmenter(lambda squares: model(torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255), model.size)
 
@@ -455,7 +455,7 @@ def train_decoder(fit, tune, folder, backbone, size, epochs, seed):
     (maps, masks), (maps_m, masks_m) = feature_maps(fit, net, size), feature_maps(mirrored, net, size)
     both = [torch.cat(m) for m in zip(maps, maps_m)], torch.cat([masks, masks_m])
     decoder, history = fit_decoder(both, feature_maps(tune, net, size), class_weights(class_pixels(fit)), epochs, seed=seed)
-    save_decoder(folder, PyramidSegmenter(net.cpu(), decoder, size, backbone))
+    save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone))
     return decoder_segmenter(load_decoder(folder)), history
 
 def train_unet(fit, tune, folder, size, width, epochs, transform, seed):

@@ -43,6 +43,7 @@ def parse_runs(
     "The runs of an encoding, or a `ValueError` that says what is wrong with it."
     if not isinstance(text, str): raise ValueError(f'expected a text of runs, got {type(text).__name__} {text!r}')
     words = text.split()
+    if '-1' in words: raise ValueError('holds -1, which means unknown: this row was not filled in')
     if bad := [w for w in words if not (w.isascii() and w.isdigit() and len(w) < 16)]: raise ValueError(f'expected whole numbers, got {some(map(repr, bad), 3)}')
     if len(words) % 2: raise ValueError(f'expected pairs of start and length, got {len(words)} numbers')
     starts, lengths = np.array(words, np.int64).reshape(-1, 2).T
@@ -103,6 +104,7 @@ def write_submission(
     path,  # of the CSV
     labels: pd.DataFrame,  # bool or 0/1, ids x `VOC_CLASSES`
     mask,  # id -> uint8 (H,W) mask at the image's own size
+    data: VocDataset | None = None,  # what it answers; if given, the size of every mask is checked
 ) -> None:
     "Write the contest's CSV: columns Id and Predicted, two rows an image."
     if [*labels.columns] != [*VOC_CLASSES]: raise ValueError(f'labels: expected the 20 columns of VOC_CLASSES in their order, got {some(labels.columns)}')
@@ -111,7 +113,10 @@ def write_submission(
         writer = csv.writer(f, lineterminator='\n')
         writer.writerow(['Id', 'Predicted'])
         for id, row in progress(zip(labels.index, labels.to_numpy()), 'Encoding', len(labels)):
-            try: encoded = encode_labels(row), encode_mask(mask(id))
+            m = mask(id)
+            if data is not None and m.shape != (size := tuple(map(int, data.stats.loc[id, ['height', 'width']]))):
+                raise ValueError(f'{id}: its mask is {m.shape}, the image {size} (height, width); predict at the original size')
+            try: encoded = encode_labels(row), encode_mask(m)
             except ValueError as e: raise ValueError(f'{id}: {e}') from e
             writer.writerows([f'{id}_{kind}', text] for kind, text in zip(ROWS, encoded))
 
