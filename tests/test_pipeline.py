@@ -128,6 +128,8 @@ def test_command_line_prevails_over_the_file_and_a_record_repeats_the_run(tmp_pa
     (tmp_path / 'p.yaml').write_text('all: {limit: 5}\n03_segment: {size: 320, limit: 7}\n')
     values = all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, ['size=64', '02_classify.limit=9'])
     assert (values['03_segment']['size'], values['03_segment']['limit'], values['02_classify']['limit'], values['06_submit']['limit']) == (64, 7, 9, 5)
+    (tmp_path / 'params.yaml').write_text(json.dumps({'finished': 'today', 'versions': {}, 'parameters': values}))  # a run's record
+    assert all_parameters(project_folder('nbs'), STAGES, tmp_path / 'params.yaml', None, []) == values
     for split in ('train', 'tune'):
         with pytest.raises(ValueError, match='learned from'): all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, [f'split={split}'])
 

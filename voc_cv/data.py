@@ -1130,7 +1130,7 @@ def write_voc(
                 if s.mask is not None: mask_image(s.mask).save(masks / f'{name(split, s.id)}.png')
                 known += s.mask is not None
                 told = told and s.mask is not None and np.array_equal(mask_labels(s.mask), s.labels)
-            if known not in (0, len(data)): raise ValueError(f'{data.name}: {len(data) - known} of {len(data)} masks are unknown; write those images as a split')
+            if known not in (0, len(data)): raise ValueError(f'{data.name}: {len(data) - known} of {len(data)} masks are unknown; write those images as a split of their own')
             ids = [name(split, id) for id in data.ids]
             (lists / f'{split}.txt').write_text(''.join(f'{id}\n' for id in ids))
             if not told and data.labels is not None: write_labels(lists / f'{split}_labels.csv', ids, data.labels)
