@@ -31,6 +31,7 @@ export: $(VENV)/ready
 	awk '/^```/ { if (++fences % 2 && $$0 == "```") $$0 = "```python" } 1' README.md > README.md.part && mv README.md.part README.md
 
 bench: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --no-deps -r bench/requirements.txt
 	for b in bench/bench_*.py; do $(BIN)/python $$b || exit 1; done
 
 $(VENV)/ready: requirements.lock settings.ini setup.py

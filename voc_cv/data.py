@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['VOC_CLASSES', 'VOID', 'SYNONYMS', 'DARK', 'GLASS', 'METAL', 'LAMP', 'TOY', 'SCENES', 'TOY_SIZES', 'SKY', 'BEHIND',
            'STATS_COLUMNS', 'MAX_PIXELS', 'voc_name', 'check_array', 'check_mask', 'values_in', 'Sample', 'mask_labels',
-           'voc_palette', 'mask_image', 'dice', 'foreground_dice', 'Pen', 'circle', 'disc', 'ring', 'paint', 'near',
-           'shade', 'wheel', 'draw_aeroplane', 'draw_bicycle', 'draw_boat', 'draw_bus', 'draw_car', 'draw_motorbike',
-           'draw_train', 'drawing', 'eyes', 'legs', 'draw_bird', 'draw_cat', 'draw_cow', 'draw_dog', 'draw_horse',
-           'draw_sheep', 'arm', 'draw_person', 'draw_bottle', 'draw_chair', 'draw_diningtable', 'draw_pottedplant',
-           'draw_sofa', 'draw_tvmonitor', 'choose_objects', 'backdrop', 'place', 'noise', 'photograph', 'cast_shadows',
-           'toy_image', 'cache_folder', 'map_threads', 'count_pixels', 'replacing', 'cached_array', 'VocDataset',
-           'some', 'check_ids', 'check_labels', 'digest', 'stratify', 'toy_voc', 'show_mask', 'present', 'show_samples',
-           'check_pixels', 'load_picture', 'read_image', 'read_mask', 'read_npy', 'read_labels', 'read_contest_mask',
-           'no_mask', 'open_contest', 'stat_digest', 'open_devkit', 'read_extra_labels', 'find_layout', 'find_splits',
-           'open_voc', 'new_folder', 'write_labels', 'write_kaggle', 'progress', 'write_voc', 'sample_problems',
-           'find_problems', 'plot_classes', 'plot_company', 'plot_sizes', 'read_scores', 'add_scores']
+           'changed', 'voc_palette', 'mask_image', 'dice', 'foreground_dice', 'Pen', 'circle', 'disc', 'ring', 'paint',
+           'near', 'shade', 'wheel', 'draw_aeroplane', 'draw_bicycle', 'draw_boat', 'draw_bus', 'draw_car',
+           'draw_motorbike', 'draw_train', 'drawing', 'eyes', 'legs', 'draw_bird', 'draw_cat', 'draw_cow', 'draw_dog',
+           'draw_horse', 'draw_sheep', 'arm', 'draw_person', 'draw_bottle', 'draw_chair', 'draw_diningtable',
+           'draw_pottedplant', 'draw_sofa', 'draw_tvmonitor', 'choose_objects', 'backdrop', 'place', 'noise',
+           'photograph', 'cast_shadows', 'toy_image', 'cache_folder', 'map_threads', 'count_pixels', 'replacing',
+           'cached_array', 'VocDataset', 'some', 'check_ids', 'check_labels', 'digest', 'stratify', 'toy_voc',
+           'show_mask', 'present', 'show_samples', 'check_pixels', 'load_picture', 'read_image', 'read_mask',
+           'read_npy', 'read_labels', 'read_contest_mask', 'no_mask', 'open_contest', 'stat_digest', 'open_devkit',
+           'read_extra_labels', 'find_layout', 'find_splits', 'open_voc', 'new_folder', 'write_labels', 'write_kaggle',
+           'progress', 'write_voc', 'sample_problems', 'find_problems', 'plot_classes', 'plot_company', 'plot_sizes',
+           'read_scores', 'add_scores']
 
 # %% ../nbs/00_data.ipynb #imports
 import hashlib, json, os, shutil, threading, warnings, zlib
@@ -65,10 +66,10 @@ def check_array(
     shape: tuple,  # the shape it must have; None stands for any length
 ) -> None:
     "Raise a `ValueError` that says what was expected and what came, unless `value` is such an array."
+    array = isinstance(value, np.ndarray)
+    if array and value.dtype == dtype and value.ndim == len(shape) and all(s is None or s == v for s, v in zip(shape, value.shape)): return
     wanted = f"{name}: expected a numpy array of dtype {np.dtype(dtype)} and shape ({', '.join(map(str, shape))})".replace('None', 'any')
-    if not isinstance(value, np.ndarray): raise ValueError(f'{wanted}, got {type(value).__name__}')
-    fits = value.ndim == len(shape) and all(s is None or s == v for s, v in zip(shape, value.shape))
-    if value.dtype != dtype or not fits: raise ValueError(f'{wanted}, got dtype {value.dtype} and shape {value.shape}')
+    raise ValueError(f'{wanted}, got dtype {value.dtype} and shape {value.shape}' if array else f'{wanted}, got {type(value).__name__}')
 
 def check_mask(
     mask: np.ndarray,  # uint8 (H,W)
@@ -76,8 +77,9 @@ def check_mask(
 ) -> None:
     "Raise a `ValueError` unless `mask` is a uint8 (H,W) array of class numbers 0 to 20 and void, 255."
     check_array(mask, name, np.uint8, (None, None))
+    if (mask + np.uint8(1)).max(initial=0) <= len(VOC_CLASSES) + 1: return  # 255 + 1 is 0; ten times faster than to look at every value
     wrong = values_in(mask)[len(VOC_CLASSES) + 1:VOID].nonzero()[0] + len(VOC_CLASSES) + 1
-    if len(wrong): raise ValueError(f'{name}: class values must be 0 to {len(VOC_CLASSES)} or {VOID} (void), got {wrong[:5].tolist()}')
+    raise ValueError(f'{name}: class values must be 0 to {len(VOC_CLASSES)} or {VOID} (void), got {wrong[:5].tolist()}')
 
 def values_in(mask):
     "Which of 0..255 a uint8 array holds: bool (256,)."
@@ -105,6 +107,16 @@ def mask_labels(
 ) -> np.ndarray:  # bool (20,)
     "The classes that a mask holds."
     return values_in(mask)[1:len(VOC_CLASSES) + 1]
+
+# %% ../nbs/00_data.ipynb #changed
+def changed(
+    sample: Sample,
+    **parts,  # image, mask or labels
+) -> Sample:
+    "The sample with other parts, which must be sound: they are not checked."
+    new = object.__new__(Sample)
+    new.__dict__.update(sample.__dict__, **parts)
+    return new
 
 # %% ../nbs/00_data.ipynb #palette
 def voc_palette() -> np.ndarray:  # uint8 (256,3), RGB
