@@ -5,7 +5,7 @@
 
 The same work for the same result: uint8 in, uint8 out (float32 for normalize), no array changed in place, whatever is random drawn anew in each call.
 albumentations is called twice, as users do, through Compose, and bare, one transform's own __call__: we are compared with the faster of the two. Our time
-includes making the checked Sample. Where both are deterministic, equal results are asserted before anything is timed."""
+includes making the Sample. Where both are deterministic, equal results are asserted before anything is timed."""
 from functools import partial
 
 import cv2

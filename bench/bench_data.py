@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory() as tmp:
     assert all(np.array_equal(s.image, i) and np.array_equal(s.mask, m) for s, (i, m) in zip(data[:20], plain_loop(root, data.ids)))
     print(f'\n{root.name}: {len(data)} images; walking through {eager_images}')
     compare(rounds=7, **{'VocDataset, checked samples': lambda: walk(data[:eager_images]), 'plain loop, no checks': lambda: walk(plain_loop(root, data.ids[:eager_images]))})
-    print(f'\nopening')
+    print('\nopening')
     compare(rounds=7, **{'open_voc': lambda: open_voc(root, 'train'), f'plain list of the first {eager_images}': lambda: eager(root, data.ids[:eager_images])})
 
     many = Path(tmp) / 'many'

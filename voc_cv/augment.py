@@ -6,7 +6,8 @@
 __all__ = ['GALLERY', 'IMAGENET_MEAN', 'IMAGENET_STD', 'hflip', 'random_values', 'normal_levels', 'gaussian_noise',
            'brightness_contrast', 'color_matrix', 'color_jitter', 'gaussian_blur', 'resize', 'fitted', 'pad_to',
            'moved', 'random_crop', 'random_resized_crop', 'random_affine', 'random_box', 'random_erasing', 'cutmix',
-           'compose', 'describe', 'gallery', 'told_labels', 'augment_dataset', 'offline_copies', 'normalize']
+           'compose', 'describe', 'gallery', 'told_labels', 'augment_dataset', 'mirrored', 'in_memory',
+           'offline_copies', 'normalize']
 
 # %% ../nbs/01_augment.ipynb #imports
 import math
@@ -14,12 +15,11 @@ import zlib
 from functools import lru_cache, partial
 
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy.special import ndtri
 from stringzilla import translate
 
-from .data import VOID, Sample, VocDataset, changed, mask_labels, show_samples
+from .data import VOID, Sample, VocDataset, changed, digest, mask_labels, progress, show_samples
 
 # %% ../nbs/01_augment.ipynb #hflip
 def hflip(
@@ -312,6 +312,20 @@ def augment_dataset(
     told = told_labels(data)
     labels = None if told is None else told.loc[[id.rpartition('~')[0] for id in ids]].set_axis(ids)
     return VocDataset(ids, lambda id: make(id).image, lambda id: make(id).mask, labels, name=f'augmented {data.name}')
+
+# %% ../nbs/01_augment.ipynb #memory
+def mirrored(data: VocDataset) -> VocDataset:
+    "The data set with every image and mask mirrored; ids and labels stay."
+    turn = lambda read: lambda id: None if (a := read(id)) is None else cv2.flip(a, 1)
+    return VocDataset(data.ids, turn(data.read_image), turn(data.read_mask), data._labels, data.key and digest(data.key, 'mirrored'), f'mirrored {data.name}')
+
+def in_memory(
+    data: VocDataset,
+    transform,  # Sample -> Sample, without a choice: `resize` or `pad_to`
+) -> VocDataset:
+    "The data set after a transform, done once and kept in memory."
+    kept = {s.id: transform(s) for s in progress(data, f'Reading {data.name}')}
+    return VocDataset(data.ids, lambda id: kept[id].image, lambda id: kept[id].mask, told_labels(data), name=data.name)
 
 # %% ../nbs/01_augment.ipynb #offline
 def offline_copies(

@@ -1024,9 +1024,9 @@ def stat_digest(head, *files):
     "A fingerprint of files by name, size and time: cheap, and new when a file changes."
     def stat(path):
         try: s = os.stat(path)
-        except FileNotFoundError: return str(path), None
-        return str(path), s.st_size, s.st_mtime_ns
-    return digest(*map(stat, [Path(head).resolve(), *(p for group in files for p in group)]))
+        except FileNotFoundError: return os.path.abspath(path), None
+        return os.path.abspath(path), s.st_size, s.st_mtime_ns
+    return digest(*map(stat, [head, *(p for group in files for p in group)]))
 
 # %% ../nbs/00_data.ipynb #devkit
 def open_devkit(root, split):
