@@ -1,6 +1,6 @@
 # make run                          the whole pipeline on built-in toy images
 # make run DATA=folder              the same on a VOCdevkit or contest folder
-# make run DATA=folder segmenter=M  with a pretrained segmentation model: a hub id or a local folder
+# make run DATA=folder segmenter=M detector=D  with pretrained models: hub ids or local folders (a detector also as .onnx)
 # make test                         everything that CI checks
 # make lab                          the notebooks in JupyterLab
 
@@ -14,8 +14,9 @@ run: export RUN_DATA = $(value DATA)
 run: export RUN_PARAMS = $(value PARAMS)
 run: export RUN_OUT = $(value OUT)
 run: export RUN_SEGMENTER = $(value segmenter)
+run: export RUN_DETECTOR = $(value detector)
 run: $(VENV)/ready
-	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $(ARGS)
+	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $${RUN_DETECTOR:+-p "detector=$$RUN_DETECTOR"} $(ARGS)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest tests -q $(ARGS)

@@ -6,7 +6,7 @@
 __all__ = ['GALLERY', 'IMAGENET_MEAN', 'IMAGENET_STD', 'hflip', 'random_values', 'normal_levels', 'gaussian_noise',
            'brightness_contrast', 'color_matrix', 'color_jitter', 'gaussian_blur', 'resize', 'fitted', 'pad_to',
            'moved', 'random_crop', 'random_resized_crop', 'random_affine', 'random_box', 'random_erasing', 'cutmix',
-           'compose', 'describe', 'gallery', 'told_labels', 'augment_dataset', 'mirrored', 'in_memory',
+           'compose', 'describe', 'gallery', 'TransformedDataset', 'augment_dataset', 'mirrored', 'in_memory',
            'offline_copies', 'normalize']
 
 # %% ../nbs/01_augment.ipynb #imports
@@ -16,10 +16,11 @@ from functools import lru_cache, partial
 
 import cv2
 import numpy as np
+import pandas as pd
 from scipy.special import ndtri
 from stringzilla import translate
 
-from .data import VOID, Sample, VocDataset, changed, digest, mask_labels, progress, show_samples
+from .data import VOC_CLASSES, VOID, Sample, VocDataset, changed, digest, mask_labels, progress, show_samples
 
 # %% ../nbs/01_augment.ipynb #hflip
 def hflip(
@@ -158,6 +159,7 @@ def random_crop(
         return cv2.copyMakeBorder(part, 0, h - part.shape[0], 0, w - part.shape[1], cv2.BORDER_CONSTANT, value=fill)
     return moved(sample, window(sample.image, (128,) * 3), None if sample.mask is None else window(sample.mask, VOID))
 
+# %% ../nbs/01_augment.ipynb #random-resized-crop
 def random_resized_crop(
     sample: Sample,
     rng: np.random.Generator,
@@ -167,7 +169,8 @@ def random_resized_crop(
 ) -> Sample:
     "A random part of the sample at a fixed size (Szegedy et al. 2015)."
     H, W = sample.image.shape[:2]
-    part, ratio = rng.uniform(*area), math.exp(rng.uniform(*np.log(aspect)))
+    part = rng.uniform(*area)
+    ratio = min(max(math.exp(rng.uniform(*np.log(aspect))), part), 1 / part)  # nothing narrower fits so much of the area
     h, w = (min(n, max(1, round(n * math.sqrt(share)))) for n, share in ((H, part / ratio), (W, part * ratio)))
     return resize(random_crop(sample, rng, (h, w)), size=size)
 
@@ -242,7 +245,8 @@ def cutmix(
     image, mask = paste(sample.image, other.image), paste(sample.mask, other.mask)
     if sample.labels is None or other.labels is None: return changed(sample, image=image, mask=mask, labels=None)
     both = sample.labels | other.labels
-    return changed(sample, image=image, mask=mask, labels=both if mask is None else both & mask_labels(mask))
+    lost = False if mask is None else (mask_labels(sample.mask) | mask_labels(other.mask)) & ~mask_labels(mask)
+    return changed(sample, image=image, mask=mask, labels=both & ~np.asarray(lost))
 
 # %% ../nbs/01_augment.ipynb #compose
 class compose:
@@ -262,7 +266,8 @@ class compose:
 def describe(transform):
     "A transform in words: its name and the parameters that `partial` gave it."
     if not isinstance(transform, partial): return getattr(transform, '__name__', repr(transform))
-    return f'{describe(transform.func)}({", ".join(f"{k}={v!r}" for k, v in transform.keywords.items())})'
+    given = [*map(repr, transform.args), *(f'{k}={v!r}' for k, v in transform.keywords.items())]
+    return f'{describe(transform.func)}({", ".join(given)})'
 
 # %% ../nbs/01_augment.ipynb #gallery
 GALLERY = {  # transform -> the parameters of growing strength
@@ -283,6 +288,7 @@ def gallery(
 ):  # the figure
     "A sample under each transform at several strengths, named in the titles, the mask's colours over the image."
     drawn, titles, rows = [], [], rows or GALLERY
+    if len({*map(len, rows.values())}) != 1: raise ValueError(f'rows: expected equally many strengths of each, got {[*map(len, rows.values())]}')
     for transform, strengths in rows.items():
         for given in strengths:
             drawn.append(transform(sample, np.random.default_rng(seed), **given))
@@ -290,28 +296,40 @@ def gallery(
             titles.append(f'{transform.__name__}\n{name} {strength[0] if isinstance(strength, tuple) else strength:.3g}')
     return show_samples(drawn, cols=max(map(len, rows.values())), titles=titles, size=width)
 
-# %% ../nbs/01_augment.ipynb #augment-dataset
-def told_labels(data: VocDataset):
-    "The labels of a data set, or None where its masks tell the same."
-    if data._labels is None: return None
-    return None if np.array_equal(data.labels, data.stats[[*data.labels.columns]] > 0) else data.labels
+# %% ../nbs/01_augment.ipynb #transformed
+class TransformedDataset(VocDataset):
+    "A lazy data set of the samples that a function makes: images, masks and labels are what it says."
+    def __init__(self, ids, make, key='', name='data'):
+        super().__init__(ids, lambda id: make(id).image, lambda id: make(id).mask, None, key, name)
+        self.make = make
 
+    def __getitem__(self, item):
+        if isinstance(item, slice): return self.subset(self.ids[item])
+        id = self.ids[self._row[item] if isinstance(item, str) else item]
+        return changed(self.make(id), id=id)
+
+    @property
+    def labels(self):
+        rows = [self.make(id).labels for id in self.ids] if self._labels is None else []
+        if rows and all(r is not None for r in rows): self._labels = pd.DataFrame(rows, pd.Index(self.ids, name='Id'), [*VOC_CLASSES])
+        return self._labels
+
+    def subset(self, ids): return TransformedDataset(super().subset(ids).ids, self.make, name=self.name)
+
+# %% ../nbs/01_augment.ipynb #augment-dataset
 def augment_dataset(
     data: VocDataset,
     transform,  # (Sample, rng) -> Sample
     seed: int = 0,
     epoch: int = 0,  # another epoch, other pictures
     copies: int = 1,  # augmented copies of each image, called '{id}~0', '{id}~1', ...
-) -> VocDataset:
+) -> TransformedDataset:
     "A lazy data set of transformed samples."
     @lru_cache(8)  # image and mask are made together and asked for one after the other
     def make(id):
         source, _, copy = id.rpartition('~')
         return transform(data[source], np.random.default_rng([seed, epoch, zlib.crc32(source.encode()), int(copy)]))
-    ids = [f'{id}~{k}' for id in data.ids for k in range(copies)]
-    told = told_labels(data)
-    labels = None if told is None else told.loc[[id.rpartition('~')[0] for id in ids]].set_axis(ids)
-    return VocDataset(ids, lambda id: make(id).image, lambda id: make(id).mask, labels, name=f'augmented {data.name}')
+    return TransformedDataset([f'{id}~{k}' for id in data.ids for k in range(copies)], make, name=f'augmented {data.name}')
 
 # %% ../nbs/01_augment.ipynb #memory
 def mirrored(data: VocDataset) -> VocDataset:
@@ -322,10 +340,10 @@ def mirrored(data: VocDataset) -> VocDataset:
 def in_memory(
     data: VocDataset,
     transform,  # Sample -> Sample, without a choice: `resize` or `pad_to`
-) -> VocDataset:
+) -> TransformedDataset:
     "The data set after a transform, done once and kept in memory."
     kept = {s.id: transform(s) for s in progress(data, f'Reading {data.name}')}
-    return VocDataset(data.ids, lambda id: kept[id].image, lambda id: kept[id].mask, told_labels(data), name=data.name)
+    return TransformedDataset(data.ids, kept.get, name=data.name)
 
 # %% ../nbs/01_augment.ipynb #offline
 def offline_copies(
@@ -334,12 +352,11 @@ def offline_copies(
     copies: int = 2,  # augmented copies of each image
     size: int = 224,  # of the square that all are squashed to
     seed: int = 0,
-) -> VocDataset:  # of (1 + copies) * len(data) samples; '{id}~0' is the image itself
+) -> TransformedDataset:  # of (1 + copies) * len(data) samples; '{id}~0' is the image itself
     "A lazy data set of every image and its augmented copies, to be written with `write_voc` or `write_kaggle`."
     squash = partial(resize, size=(size, size))
     plain, varied = augment_dataset(data, squash, seed), augment_dataset(data, compose(squash, transform), seed, copies=1 + copies)
-    which = lambda id: plain if id.endswith('~0') else varied
-    return VocDataset(varied.ids, lambda id: which(id).read_image(id), lambda id: which(id).read_mask(id), varied._labels, name=f'{data.name} and copies')
+    return TransformedDataset(varied.ids, lambda id: (plain if id.endswith('~0') else varied).make(id), name=f'{data.name} and copies')
 
 # %% ../nbs/01_augment.ipynb #normalize
 IMAGENET_MEAN, IMAGENET_STD = (.485, .456, .406), (.229, .224, .225)

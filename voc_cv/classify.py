@@ -18,7 +18,7 @@ __all__ = ['CACHE_VERSION', 'COCO_CLASSES', 'average_precision', 'mean_ap', 'lab
 import importlib.util
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,7 @@ def mean_ap(
 ) -> float:  # 0..1; NaN without a positive
     "Mean of the average precision over the classes that have a positive."
     y, scores = np.asarray(y_true, bool), np.asarray(scores)
+    if y.shape != scores.shape: raise ValueError(f'expected y_true and scores of one shape (N,20), got {y.shape} and {scores.shape}')
     return float(np.mean([average_precision(a, b, style) for a, b in zip(y.T, scores.T) if a.any()] or [np.nan]))
 
 # %% ../nbs/02_classify.ipynb #label-metrics
@@ -118,11 +119,11 @@ def relative_threshold(
 def choose_labels(
     scores,  # (N,20) float
     threshold,  # a number, or (20,) for each class its own
-    least: int = 1,  # so many classes every image has: 1 or 0
+    at_least_one: bool = True,  # every image has its best class
 ) -> np.ndarray:  # (N,20) bool
-    "The classes that score at least `threshold`, and at least the best one of each image."
+    "The classes that score at least `threshold`, and the best one of each image."
     scores = np.asarray(scores)
-    return (scores >= threshold) | (least > 0) & (np.arange(scores.shape[1]) == scores.argmax(1)[:, None])
+    return (scores >= threshold) | at_least_one & (np.arange(scores.shape[1]) == scores.argmax(1)[:, None])
 
 # %% ../nbs/02_classify.ipynb #tune-threshold
 def nearest_good(grid, f1, error, neutral):
@@ -147,7 +148,7 @@ def tune_thresholds(
     common = nearest_good(grid, f1(counts.sum(-1)), np.max([f1(counts[..., i].sum(-1)) for i in rows], 1).std(), .5)
     if not per_class: return common
     hits, sizes = (chosen & y).sum(1), chosen.sum(1) + y.sum(0)  # (T,20)
-    error = np.std([f1(((chosen[:, i] & y[i]).sum(1), chosen[:, i].sum(1) + y[i].sum(0))).max(0) for i in rows[:20]], 0)
+    error = np.std([f1(((chosen[:, i] & y[i]).sum(1), chosen[:, i].sum(1) + y[i].sum(0))).max(0) for i in rows], 0)
     return np.array([nearest_good(grid, 2 * h / np.maximum(s, 1), e, common) for h, s, e in zip(hits.T, sizes.T, error)])
 
 # %% ../nbs/02_classify.ipynb #counts
@@ -170,6 +171,7 @@ def show_counts(
     ax.set(ylabel='images')
     return ax
 
+# %% ../nbs/02_classify.ipynb #counts-b
 def label_confusion(
     y_true,  # (N,20) bool
     predicted,  # (N,20) bool
@@ -194,7 +196,8 @@ def build_cnn(
         x = layers.ReLU()(layers.BatchNormalization(momentum=.9)(x))
         if pool: x = layers.MaxPooling2D(3, 2)(x)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    x = layers.Dropout(dropout)(layers.Dense(round(128 * width), activation='relu')(x))
+    x = layers.BatchNormalization(momentum=.9)(layers.Dense(round(128 * width), use_bias=False)(x))
+    x = layers.Dropout(dropout)(layers.ReLU()(x))
     return keras.Model(inputs, layers.Dense(n_classes, name='logits')(x), name='cnn')
 
 # %% ../nbs/02_classify.ipynb #patches
@@ -281,6 +284,7 @@ def fit_best(
     for epoch in (bar := tqdm(range(epochs), desc=title, leave=False)):
         history.append({'loss': run_epoch(epoch), **score()})
         bar.set_postfix({k: f'{v:.3f}' for k, v in history[-1].items()})
+        if np.isnan(history[-1][monitor]): raise ValueError(f'{monitor}: is not a number; the training diverged, or nothing of what is asked for is in the images held back')
         if best is None or history[-1][monitor] > best[0]: best, when = (history[-1][monitor], snapshot()), epoch
         if patience and epoch - when >= patience: break
     restore(best[1])
@@ -304,6 +308,7 @@ def as_arrays(data):
     samples = [*data]
     return np.stack([s.image for s in samples]) / np.float32(255), np.stack([s.labels for s in samples]).astype(np.float32)
 
+# %% ../nbs/02_classify.ipynb #fit-keras-a
 def fit_keras(
     model: keras.Model,  # from `build_cnn` or `build_vit`
     fit: VocDataset,  # samples of the model's size, to train on
@@ -321,7 +326,7 @@ def fit_keras(
     start_at(model, *as_arrays(fit), recipe)
     x_tune, y_tune = as_arrays(tune)
     steps = -(-len(fit) // batch) * epochs
-    rate = keras.optimizers.schedules.CosineDecay(lr / 20, steps, warmup_target=lr, warmup_steps=max(1, steps // 20))
+    rate = keras.optimizers.schedules.CosineDecay(lr / 20, max(1, steps - steps // 20), warmup_target=lr, warmup_steps=steps // 20)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), label_loss(recipe))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
@@ -403,7 +408,7 @@ def load_pretrained(
         raise FileNotFoundError(f'{argument}: there is no folder {name}; name a folder with config.json and model.safetensors, or a hub id')
     where = {} if local else {'revision': revision}
     try:
-        model = getattr(transformers, kind).from_pretrained(name, **where)
+        model = getattr(transformers, kind).from_pretrained(name, dtype=torch.float32, **where)
         return model.eval().requires_grad_(False), transformers.AutoImageProcessor.from_pretrained(name, **where)
     except (OSError, ValueError, KeyError, ImportError) as e:
         raise ValueError(f'{argument}: {name} cannot be loaded as {kind} ({type(e).__name__}: {e}); give a local folder, or check the hub id, '
@@ -465,6 +470,7 @@ def weights_digest(net: nn.Module) -> str:
     "A fingerprint of a network: its type and the bytes of its weights."
     return digest(type(net).__name__, *(t.detach().cpu().contiguous().numpy().tobytes() for t in net.state_dict().values()))
 
+# %% ../nbs/02_classify.ipynb #features-b
 def extract_features(
     data: VocDataset,
     net: nn.Module,  # from `load_backbone`
@@ -474,12 +480,11 @@ def extract_features(
     "The backbone's features of every image, from the cache folder if they were computed before."
     device = best_device(device)
     step = batch or (4 if device == 'cpu' else 64)
-    @torch.inference_mode()
     def compute():
         rows = []
         with on_device(net, device), tqdm(total=len(data), desc=f'Features of {data.name}', leave=False, disable=len(data) < 20) as bar:
             for ids in (data.ids[i:i + step] for i in range(0, len(data), step)):
-                rows.append(net.features(to_batch([data.read_image(id) for id in ids], net.size).to(device)).cpu().numpy())
+                with torch.inference_mode(): rows.append(net.features(to_batch([data.read_image(id) for id in ids], net.size).to(device)).cpu().numpy())
                 bar.update(len(ids))
         return np.concatenate(rows)
     if not data.key: return compute()
@@ -547,11 +552,13 @@ def fold_numbers(
 ) -> np.ndarray:  # int (N,), 0..folds-1
     "Folds that share out each class in proportion."
     labels, fold = np.asarray(labels, bool), np.zeros(len(labels), int)
+    if not 2 <= folds <= len(labels): raise ValueError(f'folds: expected 2 to {len(labels)}, the number of images, got {folds}')
     for k in range(folds - 1):
         rest = np.flatnonzero(fold == k)
         fold[rest[~stratify(labels[rest], 1 / (folds - k), seed + k)]] = k + 1
     return fold
 
+# %% ../nbs/02_classify.ipynb #fit-heads-b
 def fit_heads(
     views: np.ndarray,  # features float32 (V,N,width)
     labels: np.ndarray,  # bool (N,20)
@@ -574,7 +581,7 @@ class Classifier(nn.Module):
     "A backbone and a head as one network: float (N,3,size,size) in 0..1 -> 20 logits; `threshold` makes labels of the probabilities."
     def __init__(self, net, head, threshold=.5, name='efficientnet-lite0'):
         super().__init__()
-        self.net, self.head, self.threshold, self.name = net, head, threshold, name
+        self.net, self.head, self.threshold, self.name, self.tuned = net, head, threshold, name, False  # tuned: has the backbone learned, too?
 
     def forward(self, x): return self.head(self.net.features(x))
 
@@ -596,8 +603,9 @@ class KerasClassifier:
 # %% ../nbs/02_classify.ipynb #save
 def save_classifier(
     folder,  # made or replaced
-    model,  # a `Classifier` or a `KerasClassifier`
-    unseen: pd.DataFrame | None = None,  # float, Id x classes: its probabilities for images that it has not learned from
+    model,  # a `Classifier` (its head a `Heads`) or a `KerasClassifier`
+    unseen: pd.DataFrame | None = None,  # float, Id x classes: its probabilities for images that it was not trained on
+    key: str = '',  # of the data set that those are in
 ) -> None:
     "Save a classifier's weights and what rebuilds it."
     ours = isinstance(model, KerasClassifier)
@@ -605,8 +613,9 @@ def save_classifier(
     with replacing(folder) as part:
         part.mkdir()
         if ours: model.model.save(part / 'model.keras')
-        else: save_file({k: v.contiguous() for k, v in model.head.state_dict().items()}, part / 'head.safetensors')
-        if unseen is not None: unseen.to_csv(part / 'unseen.csv', float_format='%.6f')
+        else:
+            for name in ('head', *(['net'] if model.tuned else [])): save_file({k: v.contiguous() for k, v in getattr(model, name).state_dict().items()}, part / f'{name}.safetensors')
+        if unseen is not None: unseen.to_csv(part / f'unseen-{key}.csv', float_format='%.6f')
         (part / 'classifier.json').write_text(json.dumps({**about, 'threshold': model.threshold, 'classes': VOC_CLASSES}, indent=1) + '\n')
 
 # %% ../nbs/02_classify.ipynb #save-b
@@ -619,12 +628,15 @@ def load_classifier(
     about = json.loads((folder / 'classifier.json').read_text())
     if 'recipe' in about: return KerasClassifier(keras.saving.load_model(folder / 'model.keras', compile=False, safe_mode=True), about['recipe'], about['threshold'])
     net, weights = load_backbone(about['backbone']), load_file(folder / 'head.safetensors')
+    if (folder / 'net.safetensors').is_file(): net.load_state_dict(load_file(folder / 'net.safetensors'))
     if weights_digest(net) != about['weights']:
         raise ValueError(f'{folder}: its head was trained on other weights of {about["backbone"]} than the ones found; bring those back, or train anew')
     count, shape = 1 + max(int(k.split('.')[0]) for k in weights), weights['0.layers.1.weight'].shape
     heads = Heads([Head(shape[1], shape[0]) for _ in range(count)])
     heads.load_state_dict(weights)
-    return Classifier(net, heads, about['threshold'], about['backbone']).eval().requires_grad_(False)
+    model = Classifier(net, heads, about['threshold'], about['backbone']).eval().requires_grad_(False)
+    model.tuned = (folder / 'net.safetensors').is_file()
+    return model
 
 # %% ../nbs/02_classify.ipynb #fine-tune
 def fine_tune(
@@ -648,11 +660,12 @@ def fine_tune(
             model.head.train()  # the backbone stays in eval mode: its normalisations are constants
             return descend(optimizer, F.binary_cross_entropy_with_logits(model(x), y.to(device)))
         def run_epoch(epoch):
+            model.to(device)  # predict leaves it on the CPU
             data = augment_dataset(fit, transform, seed, epoch)
             return np.mean([step([data[int(i)] for i in rows]) for rows in torch.randperm(len(data)).split(batch)])
         score = lambda: {'tune mAP': mean_ap(labels, predict(tune, model.eval()))}
         history = fit_best(epochs, run_epoch, score, 'tune mAP', lambda: weights_of(model), model.load_state_dict, 'Backbone')
-    model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False).tuned = True
     return history
 
 # %% ../nbs/02_classify.ipynb #predict
@@ -662,8 +675,8 @@ def predict(
     batch: int = 16,
 ) -> np.ndarray:  # float32 (len(data),20), 0..1
     "Probabilities for every image of a data set."
-    rows = []
-    with tqdm(total=len(data), desc=f'Classifying {data.name}', leave=False, disable=len(data) < 20) as bar:
+    rows, there = [], on_device(model, best_device()) if isinstance(model, nn.Module) else nullcontext()
+    with there, tqdm(total=len(data), desc=f'Classifying {data.name}', leave=False, disable=len(data) < 20) as bar:
         for ids in (data.ids[i:i + batch] for i in range(0, len(data), batch)):
             rows.append(np.asarray(model.scores([data.read_image(id) for id in ids]), np.float32))
             bar.update(len(ids))
@@ -700,15 +713,18 @@ def onnx_detector(path, device):
     if inputs.keys() != {'images', 'orig_target_sizes'} or not {'labels', 'boxes', 'scores'} <= outputs:
         raise ValueError(f'detector: {path} must take images and orig_target_sizes and give labels, boxes and scores; it takes {some(inputs)} and gives {some(outputs)}')
     n, _, h, w = inputs['images']
+    if not (isinstance(h, int) and isinstance(w, int)): raise ValueError(f'detector: {path} must have a fixed height and width, it has {h} x {w}; export it with fixed ones')
     def one_batch(images):
         x = np.stack([cv2.resize(i, (w, h)) for i in images]).transpose(0, 3, 1, 2) / np.float32(255)
         sizes = np.array([i.shape[1::-1] for i in images], np.int64)
         return [*zip(*session.run(['labels', 'scores', 'boxes'], {'images': x, 'orig_target_sizes': sizes}))]
     def run(images):
-        step = n if isinstance(n, int) else len(images)  # some are exported for one image at a time
-        return [found for i in range(0, len(images), step) for found in one_batch(images[i:i + step])]
+        step = n if isinstance(n, int) else len(images)  # some are exported for a fixed number of images at a time
+        full = [*images, *images[-1:] * (-len(images) % step)]
+        return [found for i in range(0, len(full), step) for found in one_batch(full[i:i + step])][:len(images)]
     return run, dict(enumerate(COCO_CLASSES))
 
+# %% ../nbs/02_classify.ipynb #transformers-detector
 def transformers_detector(name, revision, device):
     "A detector of transformers."
     model, processor = load_pretrained('AutoModelForObjectDetection', name, revision, 'detector')
@@ -732,6 +748,7 @@ def load_detector(
     if not file.is_file(): raise FileNotFoundError(f'detector: there is no file {file}; name an exported detector, a folder or a hub id')
     return onnx_detector(file, device)
 
+# %% ../nbs/02_classify.ipynb #detect-b
 def detect(
     data: VocDataset,
     model,  # what `load_detector` takes or gives
@@ -768,6 +785,7 @@ def detector_labels(
     "Which classes have a box that scores at least `threshold`; an image may have none."
     return detector_scores(found, ids) >= threshold
 
+# %% ../nbs/02_classify.ipynb #show-detections
 def show_detections(
     data: VocDataset,
     found: pd.DataFrame,  # from `detect`
@@ -799,6 +817,7 @@ def load_pixel_scores(
         return model(pixels.to(device)).logits.float()
     return scores, input_size(processor, 512), model.config
 
+# %% ../nbs/02_classify.ipynb #evidence-b
 def segmenter_scores(
     data: VocDataset,
     model,  # what `load_pixel_scores` takes or gives
@@ -820,8 +839,8 @@ def segmenter_scores(
 
 # %% ../nbs/02_classify.ipynb #cached
 def model_digest(name, revision='main') -> str:
-    "A fingerprint of a model: of its files where it is local, of its name and revision otherwise."
-    files = [Path(name)] if Path(name).is_file() else sorted(p for p in Path(name).glob('*') if p.suffix in ('.json', '.safetensors')) if Path(name).is_dir() else []
+    "A fingerprint of a model: of its files where it is local; on the hub of its name and revision, so pin a commit, for a branch may move."
+    files = [Path(name)] if Path(name).is_file() else sorted(p for p in Path(name).glob('*') if p.is_file())
     return digest(str(name), revision) if not files else digest(*(part for f in files for part in (f.name, f.read_bytes())))
 
 def ask(
@@ -832,10 +851,11 @@ def ask(
     device: str | None = None,
 ) -> pd.DataFrame:  # float, Id x classes, 0..1
     "What a pretrained model says of every image and its mirror image, the mean; from the cache folder if it was asked before."
+    if kind not in ('detector', 'segmenter'): raise ValueError(f"kind: expected 'detector' or 'segmenter', got {kind!r}")
     device = best_device(device)
     def compute():
         model = load_detector(name, revision, device) if kind == 'detector' else load_pixel_scores(name, revision, device)
-        say = (lambda d: detector_scores(detect(d, model), d.ids)) if kind == 'detector' else (lambda d: segmenter_scores(d, model))
+        say = (lambda d: detector_scores(detect(d, model), d.ids)) if kind == 'detector' else (lambda d: segmenter_scores(d, model, device=device))
         return ((say(data) + say(mirrored(data))) / 2).to_numpy(np.float32)
     key = data.key and digest(data.key, model_digest(name, revision), kind, device, CACHE_VERSION, torch.__version__)
     return pd.DataFrame(cached_array(f'asked-{key}', compute) if key else compute(), pd.Index(data.ids, name='Id'), [*VOC_CLASSES])

@@ -155,7 +155,6 @@ class Decoder(nn.Module):
         return self.last(x)
 
 # %% ../nbs/03_segment.ipynb #maps
-@torch.inference_mode()
 def feature_maps(
     data: VocDataset,
     net: nn.Module,  # a backbone with `pyramid`
@@ -170,7 +169,7 @@ def feature_maps(
         for i in range(0, len(data), batch):
             samples = [pad_to(s, size=size) for s in data[i:i + batch]]
             x = torch.from_numpy(np.stack([s.image for s in samples])).to(device).permute(0, 3, 1, 2).float() / 255
-            found.append([m.half().cpu() for m in net.pyramid(x)])
+            with torch.inference_mode(): found.append([m.half().cpu() for m in net.pyramid(x)])
             masks += [resize(s, size=(size // 4, size // 4)).mask for s in samples]
             bar.update(len(samples))
     return [torch.cat(level) for level in zip(*found)], torch.from_numpy(np.stack(masks))
