@@ -588,8 +588,8 @@ class Classifier(nn.Module):
     @torch.inference_mode()
     def scores(self, images):
         "Images uint8 (H,W,3) of any sizes -> probabilities float32 (N,20), by the mean of the logits of both views."
-        x = to_batch(images, self.net.size).to(next(self.head.parameters()).device)
-        return torch.sigmoid((self(x) + self(x.flip(3))) / 2).cpu().numpy()
+        views = (to_batch(v, self.net.size).to(next(self.head.parameters()).device) for v in (images, [cv2.flip(i, 1) for i in images]))
+        return torch.sigmoid(sum(self(x) for x in views) / 2).cpu().numpy()
 
 class KerasClassifier:
     "A Keras model of logits, its recipe and its threshold."
