@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from .augment import (augment_dataset, brightness_contrast, color_jitter, compose, fitted, hflip, in_memory, mirrored, pad_to, random_erasing,
                             random_resized_crop, resize)
-from .data import VOC_CLASSES, Sample, VocDataset, cached_array, digest, progress, replacing, show_samples, some, stratify, voc_name
+from .data import VOC_CLASSES, Sample, VocDataset, batches, cached_array, digest, replacing, show_samples, some, stratify, voc_name
 
 # %% ../nbs/02_classify.ipynb #average-precision
 def average_precision(
@@ -451,7 +451,7 @@ def to_batch(
     size: int,
 ) -> torch.Tensor:  # float32 (N,3,size,size) in 0..1
     "Images scaled to squares (proportions are not kept, so nothing is cut off), as a batch."
-    small = [cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA if min(i.shape[:2]) > size else cv2.INTER_LINEAR) for i in images]
+    small = [resize(Sample('', i), size=(size, size)).image for i in images]
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
 
 # %% ../nbs/02_classify.ipynb #on-device
@@ -464,7 +464,7 @@ def on_device(model, device):
     finally: model.cpu()
 
 # %% ../nbs/02_classify.ipynb #features
-CACHE_VERSION = 3  # one more whenever what is kept changes other than by the images or by a model's weights
+CACHE_VERSION = 4  # one more whenever what is kept changes other than by the images or by a model's weights
 
 def weights_digest(net: nn.Module) -> str:
     "A fingerprint of a network: its type and the bytes of its weights."
@@ -482,10 +482,9 @@ def extract_features(
     step = batch or (4 if device == 'cpu' else 64)
     def compute():
         rows = []
-        with on_device(net, device), tqdm(total=len(data), desc=f'Features of {data.name}', leave=False, disable=len(data) < 20) as bar:
-            for ids in (data.ids[i:i + step] for i in range(0, len(data), step)):
-                with torch.inference_mode(): rows.append(net.features(to_batch([data.read_image(id) for id in ids], net.size).to(device)).cpu().numpy())
-                bar.update(len(ids))
+        with on_device(net, device), torch.inference_mode():
+            for ids in batches(data.ids, step, f'Features of {data.name}'):
+                rows.append(net.features(to_batch([data.read_image(id) for id in ids], net.size).to(device)).cpu().numpy())
         return np.concatenate(rows)
     if not data.key: return compute()
     return cached_array(f'features-{digest(data.key, weights_digest(net), net.size, CACHE_VERSION, torch.__version__, device)}', compute)
@@ -676,10 +675,8 @@ def predict(
 ) -> np.ndarray:  # float32 (len(data),20), 0..1
     "Probabilities for every image of a data set."
     rows, there = [], on_device(model, best_device()) if isinstance(model, nn.Module) else nullcontext()
-    with there, tqdm(total=len(data), desc=f'Classifying {data.name}', leave=False, disable=len(data) < 20) as bar:
-        for ids in (data.ids[i:i + batch] for i in range(0, len(data), batch)):
-            rows.append(np.asarray(model.scores([data.read_image(id) for id in ids]), np.float32))
-            bar.update(len(ids))
+    with there:
+        for ids in batches(data.ids, batch, f'Classifying {data.name}'): rows.append(np.asarray(model.scores([data.read_image(id) for id in ids]), np.float32))
     return np.concatenate(rows)
 
 # %% ../nbs/02_classify.ipynb #label-table
@@ -760,12 +757,10 @@ def detect(
     "What a detector finds of VOC's classes in each image of a data set, the surest first."
     run, names = load_detector(model, revision, device) if isinstance(model, (str, Path)) else model
     table, rows = label_table(names), []
-    with tqdm(total=len(data), desc=f'Detecting in {data.name}', leave=False, disable=len(data) < 20) as bar:
-        for ids in (data.ids[i:i + batch] for i in range(0, len(data), batch)):
-            for id, (labels, scores, boxes) in zip(ids, run([data.read_image(id) for id in ids])):
-                keep = [i for i in np.argsort(-scores, kind='stable') if scores[i] >= least and labels[i] < len(table) and table[labels[i]]]
-                rows += [(id, VOC_CLASSES[table[labels[i]] - 1], float(scores[i]), *map(float, boxes[i])) for i in keep]
-            bar.update(len(ids))
+    for ids in batches(data.ids, batch, f'Detecting in {data.name}'):
+        for id, (labels, scores, boxes) in zip(ids, run([data.read_image(id) for id in ids])):
+            keep = [i for i in np.argsort(-scores, kind='stable') if scores[i] >= least and labels[i] < len(table) and table[labels[i]]]
+            rows += [(id, VOC_CLASSES[table[labels[i]] - 1], float(scores[i]), *map(float, boxes[i])) for i in keep]
     return pd.DataFrame(rows, columns=['Id', 'class', 'score', 'left', 'top', 'right', 'bottom'])
 
 # %% ../nbs/02_classify.ipynb #detector-labels
@@ -828,14 +823,16 @@ def segmenter_scores(
     "For each image and class the largest softmax of any pixel."
     batch = batch or (1 if best_device(device) == 'cpu' else 8)
     scores, size, config = load_pixel_scores(model, revision, device) if isinstance(model, (str, Path)) else model
-    table, rows = label_table(config.id2label), np.zeros((len(data), len(VOC_CLASSES) + 1), np.float32)
-    for start in progress(range(0, len(data), batch), f'Evidence in {data.name}'):
-        images = [data.read_image(id) for id in data.ids[start:start + batch]]
+    table, rows = label_table(config.id2label), []
+    for ids in batches(data.ids, batch, f'Evidence in {data.name}'):
+        images = [data.read_image(id) for id in ids]
         logits = scores(np.stack([pad_to(Sample('', i), size=size, enlarge=False).image for i in images]))
-        for row, image, own in zip(rows[start:], images, logits):
+        for image, own in zip(images, logits):
+            row = np.zeros(len(VOC_CLASSES) + 1, np.float32)
             h, w = (max(1, round(n / size * own.shape[1])) for n in fitted(image.shape[:2], size, False))
             np.maximum.at(row, table[:len(own)], own[:, :h, :w].softmax(0).amax((1, 2)).cpu().numpy())
-    return pd.DataFrame(rows[:, 1:], pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
+            rows.append(row[1:])
+    return pd.DataFrame(rows, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
 
 # %% ../nbs/02_classify.ipynb #cached
 def model_digest(name, revision='main') -> str:

@@ -15,8 +15,8 @@ __all__ = ['VOC_CLASSES', 'VOID', 'SYNONYMS', 'DARK', 'GLASS', 'METAL', 'LAMP', 
            'show_mask', 'present', 'show_samples', 'check_pixels', 'load_picture', 'read_image', 'read_mask',
            'read_npy', 'read_labels', 'read_contest_mask', 'no_mask', 'open_contest', 'stat_digest', 'open_devkit',
            'read_extra_labels', 'find_layout', 'find_splits', 'open_voc', 'new_folder', 'write_labels', 'write_kaggle',
-           'progress', 'write_voc', 'sample_problems', 'find_problems', 'plot_classes', 'plot_company', 'plot_sizes',
-           'read_scores', 'add_scores']
+           'progress', 'batches', 'write_voc', 'sample_problems', 'find_problems', 'plot_classes', 'plot_company',
+           'plot_sizes', 'read_scores', 'add_scores']
 
 # %% ../nbs/00_data.ipynb #imports
 import hashlib, json, os, shutil, threading, warnings, zlib
@@ -1122,6 +1122,13 @@ def progress(items, title, total=None):
     "A progress bar around long work; silent for a handful of items."
     total = len(items) if total is None else total
     return tqdm(items, desc=title, total=total, disable=total < 20, leave=False)
+
+def batches(items, size, title):
+    "Up to `size` of the items at a time, a slice of them, with the bar of `progress`."
+    with progress(items, title) as bar:
+        for i in range(0, len(items), size):
+            yield items[i:i + size]
+            bar.update(len(items[i:i + size]))
 
 # %% ../nbs/00_data.ipynb #write-voc
 def write_voc(

@@ -20,11 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from .augment import augment_dataset, fitted, in_memory, mirrored, pad_to, resize
 from .classify import best_device, descend, fit_best, label_table, load_backbone, load_pixel_scores, on_device, weights_of
-from .data import VOC_CLASSES, VOID, Sample, VocDataset, foreground_dice, mask_image, progress, read_mask, replacing
+from .data import VOC_CLASSES, VOID, Sample, VocDataset, batches, foreground_dice, mask_image, progress, read_mask, replacing
 
 # %% ../nbs/03_segment.ipynb #confusion
 def confusion_matrix(
@@ -165,13 +164,12 @@ def feature_maps(
     "What a frozen backbone sees in every image, and the masks at a quarter of the size."
     if size % 32: raise ValueError(f'size: expected a multiple of 32, got {size}')
     device, found, masks = best_device(device), [], []
-    with on_device(net, device), tqdm(total=len(data), desc=f'Maps of {data.name}', leave=False, disable=len(data) < 20) as bar:
-        for i in range(0, len(data), batch):
-            samples = [pad_to(s, size=size) for s in data[i:i + batch]]
+    with on_device(net, device), torch.inference_mode():
+        for part in batches(data, batch, f'Maps of {data.name}'):
+            samples = [pad_to(s, size=size) for s in part]
             x = torch.from_numpy(np.stack([s.image for s in samples])).to(device).permute(0, 3, 1, 2).float() / 255
-            with torch.inference_mode(): found.append([m.half().cpu() for m in net.pyramid(x)])
+            found.append([m.half().cpu() for m in net.pyramid(x)])
             masks += [resize(s, size=(size // 4, size // 4)).mask for s in samples]
-            bar.update(len(samples))
     return [torch.cat(level) for level in zip(*found)], torch.from_numpy(np.stack(masks))
 
 # %% ../nbs/03_segment.ipynb #fit-decoder
@@ -363,14 +361,11 @@ def predict_masks(
     batch: int = 8,
 ) -> None:
     "Write every image's predicted mask as a VOC palette PNG of the image's size."
-    with tqdm(total=len(data), desc=f'Masks of {data.name}', leave=False, disable=len(data) < 20) as bar:
-        for i in range(0, len(data), batch):
-            ids = data.ids[i:i + batch]
-            images = [data.read_image(id) for id in ids]
-            for id, image, mask in zip(ids, images, segmenter(images)):
-                if mask.shape != image.shape[:2]: raise ValueError(f'segmenter: gave a mask of {mask.shape} for {id}, an image of {image.shape[:2]}')
-                with replacing(Path(folder) / f'{id}.png') as part: mask_image(mask).save(part)
-            bar.update(len(ids))
+    for ids in batches(data.ids, batch, f'Masks of {data.name}'):
+        images = [data.read_image(id) for id in ids]
+        for id, image, mask in zip(ids, images, segmenter(images)):
+            if mask.shape != image.shape[:2]: raise ValueError(f'segmenter: gave a mask of {mask.shape} for {id}, an image of {image.shape[:2]}')
+            with replacing(Path(folder) / f'{id}.png') as part: mask_image(mask).save(part)
 
 def score_folder(
     data: VocDataset,  # with masks
