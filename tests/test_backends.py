@@ -1,4 +1,4 @@
-"The networks from scratch on TensorFlow and on torch: one epoch of training on each, and the same answers from the same weights."
+"The networks from scratch on TensorFlow and on torch: one epoch of training on each, the same answers from the same weights, the same losses."
 import json
 import sys
 
@@ -43,3 +43,37 @@ def test_both_backends_train_and_agree(name, tmp_path):
         answers.append(np.load(tmp_path / f'{backend}.npy'))
     assert np.ptp(answers[0]) > 1e-3, 'constant answers would agree without meaning'
     np.testing.assert_allclose(*answers, atol=1e-4)
+
+
+UNET = '''
+import json, sys; import keras, numpy as np
+from functools import partial
+from voc_cv.augment import hflip, in_memory, pad_to
+from voc_cv.data import toy_voc
+from voc_cv.segment import build_unet, fit_masks, load_trained, named_loss, save_keras
+rng = np.random.default_rng(0)
+truth, logits = rng.choice([*range(21), 255], (2, 8, 8)), rng.normal(size=(2, 8, 8, 21)).astype(np.float32)
+losses = {n: float(named_loss(n, np.arange(21) / 10)(truth, logits)) for n in ('cross-entropy', 'weighted', 'dice', 'focal', 'tversky', 'focal-tversky')}
+how = {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
+model = build_unet(**how)
+data = in_memory(toy_voc(8), partial(pad_to, size=32))
+history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', hflip, batch=2)
+save_keras(sys.argv[1], model, 'build_unet', **how)
+image = rng.integers(0, 256, (40, 60, 3), np.uint8)
+scores = load_trained(sys.argv[2]).look([image])[0]
+print(json.dumps([keras.backend.backend(), losses, history.loss[0], scores.flatten().tolist()]))
+'''
+
+
+def test_unet_and_losses_on_both_backends(tmp_path):
+    found = []
+    for backend in ('tensorflow', 'torch'):
+        done = run(sys.executable, '-c', UNET, tmp_path / backend, tmp_path / 'tensorflow', KERAS_BACKEND=backend)  # both read what TensorFlow trained
+        assert done.returncode == 0, done.stderr[-3000:]
+        used, *rest = json.loads(done.stdout.splitlines()[-1])
+        assert used == backend and np.isfinite(rest[1])
+        found.append(rest)
+    (losses, _, answers), (losses_too, _, answers_too) = found
+    assert losses == pytest.approx(losses_too, abs=1e-5) and len({round(v, 6) for v in losses.values()}) == len(losses)
+    np.testing.assert_allclose(answers, answers_too, atol=1e-4)
+    assert np.ptp(answers) > 1e-3, 'constant answers would agree without meaning'

@@ -28,3 +28,11 @@ def test_notebook_form(path):
     assert not any(o['output_type'] == 'error' for c in cells for o in c.get('outputs', []))
     exported = [c['source'] for c in cells if c['cell_type'] == 'code' and ''.join(c['source']).startswith('#| export')]
     assert all(len(''.join(s).splitlines()) <= 30 for s in exported), 'exported cells are short'
+
+
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p.stem[0].isdigit()], ids=lambda p: p.stem)
+def test_no_function_takes_a_parameter_s_name(path):
+    cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
+    given = {n for c in cells if 'parameters' in c['metadata'].get('tags', []) for n in re.findall(r'^(\w+) =', ''.join(c['source']), re.M)}
+    made = {n for c in cells for n in re.findall(r'^(?:def|class) (\w+)\b(?!\(self)', ''.join(c['source']), re.M)}
+    assert given and not given & made, 'the function would take the place of what the run was given'
