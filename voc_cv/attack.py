@@ -99,9 +99,10 @@ def at_size(logits, y):
 def loss_gradient(model, x, y, loss=attack_loss, done=0.):
     "Each image's loss (N,), its gradient with respect to the pixels (N,3,H,W), and the logits; `done`, 0..1, tells the loss how far the attack is."
     x = x.detach().requires_grad_(True)
-    logits = model(x)
-    value = loss(logits, y, done)
-    gradient, = torch.autograd.grad(value.sum(), x)
+    with torch.enable_grad():  # also where the caller needs none
+        logits = model(x)
+        value = loss(logits, y, done)
+        gradient, = torch.autograd.grad(value.sum(), x)
     if not torch.isfinite(gradient).all(): raise ValueError('model: its gradient is NaN or infinite; attack in float32, and look for a root or a logarithm of 0')
     return value.detach(), gradient, logits.detach()
 

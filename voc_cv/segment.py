@@ -625,12 +625,13 @@ def fit_masks(
     batch: int = 16,
     lr: float = 2e-3,
     seed: int = 0,
+    power: float = .25,  # of the class weights
 ) -> pd.DataFrame:  # loss, mIoU and F-score of each epoch, of the images trained on and of tune; the model has the weights of the best one
     "Train with Adam and a cosine learning rate."
     keras.utils.set_random_seed(seed)
     rate = keras.optimizers.schedules.CosineDecay(lr, -(-len(fit) // batch) * epochs)
     counts = keras.metrics.MeanIoU(len(VOC_CLASSES) + 1, name='mIoU', ignore_class=VOID, sparse_y_pred=False)
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.), named_loss(loss, class_weights(class_pixels(fit))), metrics=[counts])
+    model.compile(keras.optimizers.Adam(rate, clipnorm=1.), named_loss(loss, class_weights(class_pixels(fit), power)), metrics=[counts])
     (x_tune, y_tune), transform = stack(tune), transform or wild(model.input_shape[1])
     figures = lambda: overlap(ops.convert_to_numpy(counts.total_cm))
     def run_epoch(epoch):
@@ -781,22 +782,22 @@ def show_confusion(
     return ax
 
 # %% ../nbs/03_segment.ipynb #train-decoder
-def train_decoder(fit, tune, folder, backbone, size, epochs, seed):
+def train_decoder(fit, tune, folder, backbone, size, epochs, seed, power):
     "Train and save a decoder; its history."
     net = load_backbone(backbone)
     if not hasattr(net, 'pyramid'): raise ValueError(f'backbone: a decoder needs feature maps at three sizes, which {backbone} does not give; take efficientnet-lite0')
     (maps, masks), (maps_m, masks_m) = feature_maps(fit, net, size), feature_maps(mirrored(fit), net, size)
     both = [torch.cat(m) for m in zip(maps, maps_m)], torch.cat([masks, masks_m])
-    decoder, history = fit_decoder(both, feature_maps(tune, net, size), class_weights(class_pixels(fit)), epochs, seed=seed)
+    decoder, history = fit_decoder(both, feature_maps(tune, net, size), class_weights(class_pixels(fit), power), epochs, seed=seed)
     save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone))
     return history
 
-def train_keras(fit, tune, folder, kind, size, width, encoder_weights, loss, epochs, seed):
+def train_keras(fit, tune, folder, kind, size, width, encoder_weights, loss, epochs, seed, power=.25):
     "Build, train and save 'unet', or '{architecture}/{backbone}' of segmentation-models; its history."
     keras.utils.set_random_seed(seed)
     if kind == 'unet': build, how = build_unet, {'size': size, 'filters': [width * k for k in (1, 2, 4, 8)], 'bottleneck': width * 16}
     else: build, how = build_segmenter, {'size': size, **dict(zip(('architecture', 'backbone'), kind.split('/')))}
     model = build(**how, **({'encoder_weights': encoder_weights} if encoder_weights else {}))
-    history = fit_masks(model, *(in_memory(p, partial(pad_to, size=size)) for p in (fit, tune)), epochs, loss, lr=2e-3 if kind == 'unet' else 5e-4, seed=seed)
+    history = fit_masks(model, *(in_memory(p, partial(pad_to, size=size)) for p in (fit, tune)), epochs, loss, lr=2e-3 if kind == 'unet' else 5e-4, seed=seed, power=power)
     save_keras(folder, model, build.__name__, **how)
     return history
