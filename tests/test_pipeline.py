@@ -102,7 +102,8 @@ def wait_for(path, seconds=60):
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
     go = tiny(tmp_path, one='(out / "one.txt").write_text("1")', two='(out / "started").touch(); time.sleep(0 if (out / "again").exists() else 60); (out / "two.txt").write_text("2")')
-    process = subprocess.Popen(go, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell makes what it starts in the background deaf to it
+    process = subprocess.Popen(go, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed)
     wait_for(tmp_path / 'run' / 'started')
     os.killpg(process.pid, how) if how == signal.SIGKILL else process.send_signal(how)
     process.wait(30)
