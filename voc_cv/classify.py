@@ -8,12 +8,12 @@ __all__ = ['CACHE_VERSION', 'COCO_CLASSES', 'QUERY_MODELS', 'average_precision',
            'show_counts', 'label_confusion', 'build_cnn', 'Patches', 'PatchEncoder', 'build_vit', 'probabilities',
            'label_loss', 'fit_best', 'descend', 'weights_of', 'as_arrays', 'fit_keras', 'start_at', 'keras_scores',
            'fold_norm', 'pooled', 'EfficientNetLite0', 'from_pretrained', 'load_pretrained', 'model_kind', 'input_size',
-           'TransformersBackbone', 'load_backbone', 'to_batch', 'best_device', 'on_device', 'weights_digest',
-           'extract_features', 'Head', 'Heads', 'head_scores', 'fit_head', 'fold_numbers', 'fit_heads', 'Classifier',
-           'KerasClassifier', 'save_classifier', 'load_classifier', 'fine_tune', 'predict', 'label_table',
-           'onnx_detector', 'transformers_detector', 'load_detector', 'detect', 'detector_scores', 'detector_labels',
-           'show_detections', 'query_scores', 'load_pixel_scores', 'segmenter_scores', 'model_digest', 'ask',
-           'log_odds', 'pool_weights', 'combine', 'train_scratch']
+           'TransformersBackbone', 'load_backbone', 'to_pixels', 'to_batch', 'best_device', 'on_device',
+           'weights_digest', 'extract_features', 'Head', 'Heads', 'head_scores', 'fit_head', 'fold_numbers',
+           'fit_heads', 'Classifier', 'KerasClassifier', 'save_classifier', 'load_classifier', 'fine_tune', 'predict',
+           'label_table', 'onnx_detector', 'transformers_detector', 'load_detector', 'detect', 'detector_scores',
+           'detector_labels', 'show_detections', 'query_scores', 'load_pixel_scores', 'segmenter_scores', 'pixel_model',
+           'model_digest', 'ask', 'log_odds', 'pool_weights', 'combine', 'train_scratch']
 
 # %% ../nbs/02_classify.ipynb #imports
 import importlib.util
@@ -465,13 +465,17 @@ def load_backbone(
     return EfficientNetLite0() if name == 'efficientnet-lite0' else TransformersBackbone(name, revision)
 
 # %% ../nbs/02_classify.ipynb #to-batch
+def to_pixels(images: np.ndarray) -> torch.Tensor:
+    "Images uint8 (N,H,W,3) as float32 (N,3,H,W) in 0..1."
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
 def to_batch(
     images,  # uint8 (H,W,3) arrays of any sizes
     size: int,
 ) -> torch.Tensor:  # float32 (N,3,size,size) in 0..1
     "Images scaled to squares (proportions are not kept, so nothing is cut off), as a batch."
     small = [resize(Sample('', i), size=(size, size)).image for i in images]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
+    return to_pixels(np.stack(small))
 
 # %% ../nbs/02_classify.ipynb #on-device
 def best_device(device=None): return device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -866,6 +870,14 @@ def segmenter_scores(
             np.maximum.at(row, table[:len(own)], own[:, :h, :w].softmax(0).amax((1, 2)).cpu().numpy())
             rows.append(row[1:])
     return pd.DataFrame(rows, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
+
+# %% ../nbs/02_classify.ipynb #pixel-model
+def pixel_model(segmenter: str, revision: str = 'main') -> str:
+    "The transformers class of a segmenter that scores every pixel; '' for none, for one that stage 03 trains or has trained, and for DETR panoptic, which names segments."
+    ours = segmenter.split('/')[0] in ('unet', 'Unet', 'FPN', 'Linknet', 'PSPNet') or (Path(segmenter) / 'segmenter.json').is_file()
+    if not segmenter or ours: return ''
+    kind = model_kind(segmenter, revision, 'segmenter')
+    return '' if kind == 'DetrForSegmentation' else kind
 
 # %% ../nbs/02_classify.ipynb #cached
 def model_digest(name, revision='main') -> str:

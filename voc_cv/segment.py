@@ -36,7 +36,7 @@ from torch.nn import functional as F
 
 from .augment import augment_dataset, brightness_contrast, color_jitter, compose, fitted, hflip, in_memory, mirrored, pad_to, random_resized_crop, resize
 from .classify import (best_device, descend, fit_best, from_pretrained, label_table, load_backbone, load_pixel_scores, load_pretrained, model_kind,
-                             on_device, weights_of)
+                             on_device, to_pixels, weights_of)
 from .data import VOC_CLASSES, VOID, Sample, VocDataset, batches, foreground_dice, mask_image, progress, read_mask, replacing, some
 
 # %% ../nbs/03_segment.ipynb #confusion
@@ -298,8 +298,7 @@ def feature_maps(
     with on_device(net, device), torch.inference_mode():
         for part in batches(data, batch, f'Maps of {data.name}'):
             samples = [pad_to(s, size=size) for s in part]
-            x = torch.from_numpy(np.stack([s.image for s in samples])).to(device).permute(0, 3, 1, 2).float() / 255
-            found.append([m.half().cpu() for m in net.pyramid(x)])
+            found.append([m.half().cpu() for m in net.pyramid(to_pixels(np.stack([s.image for s in samples])).to(device))])
             masks += [resize(s, size=(size // 4, size // 4)).mask for s in samples]
     return [torch.cat(level) for level in zip(*found)], torch.from_numpy(np.stack(masks))
 
@@ -376,7 +375,7 @@ def decoder_segmenter(model: PyramidSegmenter, device=None, **views) -> Segmente
     "The function from images to masks around a backbone and its decoder."
     device = best_device(device)
     model.to(device).eval()
-    return Segmenter(lambda squares: model(torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255), model.size, **views)
+    return Segmenter(lambda squares: model(to_pixels(squares).to(device)), model.size, **views)
 
 # %% ../nbs/03_segment.ipynb #save-decoder
 def save_decoder(
