@@ -20,6 +20,8 @@ parser.add_argument('--encoder-weights', default='', help="'imagenet', a file or
 parser.add_argument('--size', type=int, default=192, help='of the square input; a multiple of 32 and 48 fits all')
 parser.add_argument('--epochs', type=int, default=8)
 parser.add_argument('--loss', default='weighted')
+parser.add_argument('--balance', type=float, default=.25, help='power of the class weights')
+parser.add_argument('--background', type=float, default=1., help="multiplies the background's weight")
 parser.add_argument('--width', type=int, default=16, help="channels of 'unet' in its first block")
 parser.add_argument('--limit', type=int, default=0, help='at most so many images of each split')
 parser.add_argument('--seed', type=int, default=0)
@@ -31,13 +33,14 @@ def measure(kind, args):
     "Train, predict and score one network in this process."
     from voc_cv.data import open_voc
     from voc_cv import segment
-    from voc_cv.segment import load_trained, predict_masks, score_folder, train_keras
+    from voc_cv.segment import class_pixels, class_weights, load_trained, predict_masks, score_folder, train_keras
     train, val = (open_voc(args.root, split, args.limit, args.seed) for split in ('train', 'val'))
     fit, tune = train.split(.15, args.seed)
     with tempfile.TemporaryDirectory() as folder:
         start = time.time()
         encoder = '' if kind == 'unet' else args.encoder_weights
-        history = train_keras(fit, tune, f'{folder}/model', kind, args.size, args.width, encoder, args.loss, args.epochs, args.seed)
+        weights = class_weights(class_pixels(fit), args.balance, background=args.background)
+        history = train_keras(fit, tune, f'{folder}/model', kind, args.size, args.width, 0., encoder, args.loss, args.epochs, weights, args.seed)
         seconds, memory = time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
         with open(f'{folder}/model/segmenter.json') as file: about = json.load(file)
         weights = getattr(segment, about['build'])(**about['arguments']).count_params()

@@ -57,7 +57,7 @@ losses = {n: float(named_loss(n, np.arange(21) / 10)(truth, logits)) for n in ('
 how = {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
 model = build_unet(**how)
 data = in_memory(toy_voc(8), partial(pad_to, size=32))
-history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', hflip, batch=2)
+history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', transform=hflip, batch=2)
 save_keras(sys.argv[1], model, 'build_unet', **how)
 image = rng.integers(0, 256, (40, 60, 3), np.uint8)
 scores = load_trained(sys.argv[2]).look([image])[0]

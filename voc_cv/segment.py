@@ -11,9 +11,9 @@ __all__ = ['CORNERS_ALIGNED', 'MULTIPLES', 'confusion_matrix', 'iou', 'overlap',
            'TrainerData', 'to_tensors', 'load_trainable', 'two_speeds', 'save_trainable', 'pixel_logits',
            'batch_confusion', 'trainer_history', 'trainer_arguments', 'pixel_loss', 'epoch_figures',
            'fine_tune_segmenter', 'conv_block', 'down_block', 'up_block', 'build_unet', 'focal_tversky_loss',
-           'tversky_loss', 'dice_loss', 'named_loss', 'fit_masks', 'stack', 'keras_segmenter', 'segmentation_models',
-           'preprocessing', 'check_choice', 'build_segmenter', 'copy_mobilenet', 'save_keras', 'load_trained',
-           'predict_masks', 'score_folder', 'show_confusion', 'train_decoder', 'train_keras']
+           'tversky_loss', 'dice_loss', 'named_loss', 'fit_masks', 'stack', 'Batches', 'keras_segmenter',
+           'segmentation_models', 'preprocessing', 'check_choice', 'build_segmenter', 'copy_mobilenet', 'save_keras',
+           'load_trained', 'predict_masks', 'score_folder', 'show_confusion', 'train_decoder', 'train_keras']
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
@@ -616,26 +616,26 @@ def named_loss(
 # %% ../nbs/03_segment.ipynb #fit-unet
 def fit_masks(
     model: keras.Model,  # float (N,S,S,3) in 0..1 -> logits (N,S,S,21)
-    fit: VocDataset,  # images and masks of the model's size, to train on
-    tune: VocDataset,  # to choose the epoch by
+    fit: VocDataset,  # images of any size, and masks, to train on
+    tune: VocDataset,  # images of the model's size, and masks, to choose the epoch by
     epochs: int,
     loss: str = 'weighted',  # a name that `named_loss` knows
-    transform=None,  # (Sample, rng) -> Sample, keeps the size; None: `wild`
-    batch: int = 16,
+    weights=None,  # (21,) from `class_weights`, for that loss; None: all alike
+    transform=None,  # (Sample, rng) -> Sample of the model's size; None: `wild`
+    batch: int = 8,
     lr: float = 2e-3,
     seed: int = 0,
-    power: float = .25,  # of the class weights
 ) -> pd.DataFrame:  # loss, mIoU and F-score of each epoch, of the images trained on and of tune; the model has the weights of the best one
     "Train with Adam and a cosine learning rate."
     keras.utils.set_random_seed(seed)
     rate = keras.optimizers.schedules.CosineDecay(lr, -(-len(fit) // batch) * epochs)
     counts = keras.metrics.MeanIoU(len(VOC_CLASSES) + 1, name='mIoU', ignore_class=VOID, sparse_y_pred=False)
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.), named_loss(loss, class_weights(class_pixels(fit), power)), metrics=[counts])
+    model.compile(keras.optimizers.Adam(rate, clipnorm=1.), named_loss(loss, weights), metrics=[counts])
     (x_tune, y_tune), transform = stack(tune), transform or wild(model.input_shape[1])
     figures = lambda: overlap(ops.convert_to_numpy(counts.total_cm))
     def run_epoch(epoch):
-        x, y = stack(augment_dataset(fit, transform, seed, epoch), np.random.default_rng([seed, epoch]).permutation(len(fit)))
-        return {'loss': model.fit(x, y, batch, shuffle=False, verbose=0).history['loss'][0], **figures()}
+        parts = Batches(augment_dataset(fit, transform, seed, epoch), np.random.default_rng([seed, epoch]).permutation(len(fit)), batch)
+        return {'loss': model.fit(parts, shuffle=False, verbose=0).history['loss'][0], **figures()}
     score = lambda: {'tune loss': model.evaluate(x_tune, y_tune, batch, verbose=0, return_dict=True)['loss'], **held_back(figures())}
     return fit_best(epochs, run_epoch, score, 'tune mIoU', model.get_weights, model.set_weights, model.name)
 
@@ -644,6 +644,15 @@ def stack(data, order=None):
     "Images float32 (N,S,S,3) in 0..1 and masks int32 (N,S,S) of a data set whose samples are of one size, in an order."
     samples = [data[int(i)] for i in (range(len(data)) if order is None else order)]
     return np.stack([s.image for s in samples]) / np.float32(255), np.stack([s.mask for s in samples]).astype(np.int32)
+
+class Batches(keras.utils.PyDataset):
+    "What `stack` gives, batch by batch, made when it is asked for."
+    def __init__(self, data, order, batch):
+        super().__init__(workers=2)
+        self.data, self.parts = data, np.split(order, range(batch, len(order), batch))
+
+    def __len__(self): return len(self.parts)
+    def __getitem__(self, i): return stack(self.data, self.parts[i])
 
 # %% ../nbs/03_segment.ipynb #unet-segmenter
 def keras_segmenter(model, flip=False, scales=(1.,)) -> Segmenter:
@@ -699,6 +708,8 @@ def build_segmenter(
     inputs, pixels = keras.Input((size, size, 3)), layers.Conv2D(3, 1, trainable=False, name='preprocessing')
     model = keras.Model(inputs, net(pixels(inputs)), name=f'{architecture}-{backbone}')
     pixels.set_weights(preprocessing(backbone))
+    for layer in net.layers:
+        if isinstance(layer, layers.BatchNormalization): layer.momentum = .9  # .99 would take thousands of steps to know the statistics
     return model
 
 # %% ../nbs/03_segment.ipynb #copy-mobilenet
@@ -781,22 +792,22 @@ def show_confusion(
     return ax
 
 # %% ../nbs/03_segment.ipynb #train-decoder
-def train_decoder(fit, tune, folder, backbone, size, epochs, seed, power):
+def train_decoder(fit, tune, folder, backbone, size, epochs, weights, seed):
     "Train and save a decoder; its history."
     net = load_backbone(backbone)
     if not hasattr(net, 'pyramid'): raise ValueError(f'backbone: a decoder needs feature maps at three sizes, which {backbone} does not give; take efficientnet-lite0')
     (maps, masks), (maps_m, masks_m) = feature_maps(fit, net, size), feature_maps(mirrored(fit), net, size)
     both = [torch.cat(m) for m in zip(maps, maps_m)], torch.cat([masks, masks_m])
-    decoder, history = fit_decoder(both, feature_maps(tune, net, size), class_weights(class_pixels(fit), power), epochs, seed=seed)
+    decoder, history = fit_decoder(both, feature_maps(tune, net, size), weights, epochs, seed=seed)
     save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone))
     return history
 
-def train_keras(fit, tune, folder, kind, size, width, encoder_weights, loss, epochs, seed, power=.25):
+def train_keras(fit, tune, folder, kind, size, width, dropout, encoder_weights, loss, epochs, weights, seed):
     "Build, train and save 'unet', or '{architecture}/{backbone}' of segmentation-models; its history."
     keras.utils.set_random_seed(seed)
-    if kind == 'unet': build, how = build_unet, {'size': size, 'filters': [width * k for k in (1, 2, 4, 8)], 'bottleneck': width * 16}
+    if kind == 'unet': build, how = build_unet, {'size': size, 'filters': [width * k for k in (1, 2, 4, 8)], 'bottleneck': width * 16, 'dropout': dropout}
     else: build, how = build_segmenter, {'size': size, **dict(zip(('architecture', 'backbone'), kind.split('/')))}
     model = build(**how, **({'encoder_weights': encoder_weights} if encoder_weights else {}))
-    history = fit_masks(model, *(in_memory(p, partial(pad_to, size=size)) for p in (fit, tune)), epochs, loss, lr=2e-3 if kind == 'unet' else 5e-4, seed=seed, power=power)
+    history = fit_masks(model, fit, in_memory(tune, partial(pad_to, size=size)), epochs, loss, weights, lr=2e-3 if kind == 'unet' else 5e-4, seed=seed)
     save_keras(folder, model, build.__name__, **how)
     return history
