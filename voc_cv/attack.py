@@ -13,6 +13,7 @@ __all__ = ['Target', 'load_target', 'check_pixels', 'check_attack', 'attack_loss
 # %% ../nbs/05_attack.ipynb #imports
 import math
 import time
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .classify import descend, input_size, load_backbone, load_classifier, load_pretrained, model_kind
-from .data import VOC_CLASSES, VOID
+from .data import VOC_CLASSES, VOID, progress
 
 # %% ../nbs/05_attack.ipynb #target
 class Target(nn.Module):
@@ -52,7 +53,7 @@ def load_target(
     revision: str = 'main',  # of the hub's model
 ) -> Target:
     "A network to attack, with its own normalisation."
-    if name == 'efficientnet-lite0': return Target(net := load_backbone(name), size=net.size)
+    if name == 'efficientnet-lite0': return Target(load_backbone(name), size=224)  # as it was trained; at the 288 that suit its features it is sure of nothing
     if (Path(name) / 'classifier.json').is_file(): return Target(net := load_classifier(name), size=net.net.size, names=VOC_CLASSES)
     kind = model_kind(name, revision, 'target')
     what = 'AutoModelForSemanticSegmentation' if kind.endswith('SemanticSegmentation') else 'AutoModelForImageClassification'
@@ -416,18 +417,21 @@ def attack_report(
         return {'robust accuracy': kept.float().mean().item(), 'low': low, 'high': high, 'images': len(kept), 'price': price, 'seconds': seconds}
     rows['clean', 0.] = row(right, 0, 0.)
     x, y = x[right], y[right]
-    for name, (attack, price) in attacks.items():
-        for e in eps:
-            start = time.perf_counter()
-            adv = torch.cat([attack(model, a, b, e) for a, b in zip(x.split(batch), y.split(batch))])
-            rows[name, round(e * 255, 4)] = row(is_right(judge, adv, y, batch), price, time.perf_counter() - start)
+    for (name, (attack, price)), e in progress([*product(attacks.items(), eps)], 'Attacks'):
+        start = time.perf_counter()
+        adv = torch.cat([attack(model, a, b, e) for a, b in zip(x.split(batch), y.split(batch))])
+        rows[name, round(e * 255, 4)] = row(is_right(judge, adv, y, batch), price, time.perf_counter() - start)
     return pd.DataFrame(rows).T.rename_axis(['attack', 'epsilon in 1/255'])
 
 # %% ../nbs/05_attack.ipynb #show-report
 def show_report(report, ax=None):
     "Robust accuracy against epsilon, a line an attack; returns the axes."
     ax = ax or plt.subplots(figsize=(5, 3), layout='constrained')[1]
-    report.drop('clean', level=0)['robust accuracy'].unstack(0, sort=False).plot(marker='o', ax=ax, grid=True, logx=True, ylim=(-.02, 1.02), ylabel='robust accuracy')
+    lines = report.drop('clean', level=0)['robust accuracy'].unstack(0, sort=False)
+    lines.plot(marker='o', ax=ax, grid=True, logx=True, ylim=(-.02, 1.02), ylabel='robust accuracy')
+    ax.set_xticks(lines.index, [f'{e:g}' for e in lines.index])
+    ax.minorticks_off()
+    ax.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
 # %% ../nbs/05_attack.ipynb #labels
