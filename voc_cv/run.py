@@ -6,9 +6,10 @@
 __all__ = ['STAGES', 'PACKAGES', 'project_folder', 'notebook_code', 'stage_parameters', 'check_value', 'parse_value', 'refuse',
            'resolve', 'read_params', 'parse_override', 'versions', 'used_modules', 'code_digest', 'stage_data',
            'stage_key', 'note_path', 'read_note', 'is_fresh', 'file_digests', 'StageError', 'listing', 'clear_parts',
-           'alive', 'execute', 'run_stage', 'write_note', 'remove_files', 'scoreboard', 'run_section', 'write_report',
-           'commit', 'whole_paths', 'write_record', 'choose_stages', 'all_parameters', 'check_installed',
-           'run_pipeline', 'show_info', 'describe_data', 'answered_data', 'make_parser', 'dispatch', 'main']
+           'alive', 'InnerBar', 'execute', 'run_stage', 'write_note', 'remove_files', 'scoreboard', 'run_section',
+           'write_report', 'commit', 'whole_paths', 'write_record', 'choose_stages', 'all_parameters',
+           'check_installed', 'run_pipeline', 'show_info', 'describe_data', 'answered_data', 'make_parser', 'dispatch',
+           'main']
 
 # %% ../nbs/07_run.ipynb #imports
 import argparse, ast, difflib, importlib.metadata, importlib.util, json, os, platform, re, shutil, subprocess, sys, time
@@ -18,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import yaml
+from tqdm.auto import tqdm
 
 from .data import digest, find_problems, find_splits, open_voc, read_scores, replacing, some, stat_digest
 from .submit import check_submission, score_submission
@@ -203,6 +205,18 @@ def alive(pid):
     except PermissionError: pass
     return True
 
+# %% ../nbs/07_run.ipynb #inner-bar
+class InnerBar:
+    "A file for what a stage prints: of all that, the newest progress bar is shown, on the second line."
+    def __init__(self, file=None): self.line = tqdm(bar_format='{desc}', position=1, leave=False, file=file)
+
+    def write(self, text):
+        bars = [said for said in re.split(r'[\r\n]', text) if re.search(r'\d+%\|', said)]
+        if bars: self.line.set_description_str(bars[-1][:shutil.get_terminal_size().columns - 1])
+
+    def flush(self): pass  # papermill calls it
+    def close(self): self.line.close()
+
 # %% ../nbs/07_run.ipynb #run-stage-b
 def execute(notebook, target, values, quiet=False):
     "Execute a notebook with parameters; `target` is the executed one, also when a cell fails."
@@ -211,11 +225,14 @@ def execute(notebook, target, values, quiet=False):
     from papermill.exceptions import PapermillExecutionError
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # the terminal is for the bar
     bar, failure = False if quiet else {'desc': notebook.stem, 'leave': False}, None
+    inner = InnerBar() if sys.stderr.isatty() and not quiet else None
     with replacing(target) as part:
-        try: papermill.execute_notebook(notebook, part, values, kernel_name='python3', progress_bar=bar, extra_arguments=['--log-level=ERROR'])
+        try: papermill.execute_notebook(notebook, part, values, kernel_name='python3', progress_bar=bar, stderr_file=inner, extra_arguments=['--log-level=ERROR'])
         except PapermillExecutionError as e:
             failure = f'{notebook.stem} failed with {e.ename}: {e.evalue}\nThe executed notebook, with the error in its cell {e.cell_index}, is {target}'
         except DeadKernelError: failure = f'{notebook.stem}: its process died; was there not enough memory?\nThe notebook, executed up to there, is {target}'
+        finally:
+            if inner: inner.close()
     if failure: raise StageError(failure)
 
 # %% ../nbs/07_run.ipynb #run-stage-c
