@@ -2,6 +2,7 @@
 # make run DATA=folder              the same on a VOCdevkit or contest folder
 # make run DATA=folder segmenter=M detector=D  with pretrained models: hub ids or local folders (a detector also as .onnx)
 # make test                         everything that CI checks
+# make lint                         its quick part: form, lint and types, half a minute
 # make lab                          the notebooks in JupyterLab
 
 PYTHON ?= python3
@@ -20,6 +21,9 @@ run: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest tests -q $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/python -m pytest tests/test_form.py -q $(ARGS)
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab nbs
@@ -47,4 +51,4 @@ $(VENV)/ready: requirements.lock settings.ini setup.py
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-.PHONY: run test lab export bench clean
+.PHONY: run test lint lab export bench clean

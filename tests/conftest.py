@@ -1,4 +1,5 @@
 """What the tests share, and the closing line: `N passed, N failed`, alone and last."""
+
 import os
 import subprocess
 import sys
@@ -13,8 +14,19 @@ counts = {'passed': 0, 'failed': 0}
 
 def run(*command, cwd=ROOT, timeout=900, **env):
     "A finished process with its output as text."
-    environment = os.environ | {'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', 'TF_CPP_MIN_LOG_LEVEL': '3'} | env
-    return subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
+    environment = (
+        os.environ
+        | {'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+        | env
+    )
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+    )
 
 
 @pytest.fixture(scope='session')
@@ -24,16 +36,20 @@ def command():
 
 
 def pytest_runtest_logreport(report):
-    if report.failed: counts['failed'] += 1
-    elif report.when == 'call' and report.passed: counts['passed'] += 1
+    if report.failed:
+        counts['failed'] += 1
+    elif report.when == 'call' and report.passed:
+        counts['passed'] += 1
 
 
 def pytest_collectreport(report):
-    if report.failed: counts['failed'] += 1
+    if report.failed:
+        counts['failed'] += 1
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if exitstatus == 0 and not counts['passed']: session.exitstatus = 1  # a run that tested nothing has failed
+    if exitstatus == 0 and not counts['passed']:
+        session.exitstatus = 1  # a run that tested nothing has failed
 
 
 def pytest_unconfigure(config):

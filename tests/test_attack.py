@@ -1,10 +1,23 @@
 "The attacks against independent implementations, on a small network."
+
 import copy
 
 import pytest
 import torch
 from torch import nn
-from voc_cv.attack import apgd, as_png, dlr_loss, fgsm, is_right, margin, mi_fgsm, pgd, square, train_adversarially
+
+from voc_cv.attack import (
+    apgd,
+    as_png,
+    dlr_loss,
+    fgsm,
+    is_right,
+    margin,
+    mi_fgsm,
+    pgd,
+    square,
+    train_adversarially,
+)
 
 foolbox = pytest.importorskip('foolbox')
 
@@ -13,60 +26,120 @@ foolbox = pytest.importorskip('foolbox')
 def trained():
     "Digits as images of 3 channels, and a network that reads them."
     from sklearn.datasets import load_digits
+
     digits = load_digits()
-    x, y = torch.from_numpy(digits.images / 16).float()[:, None].expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(digits.target).long()
+    x, y = (
+        torch.from_numpy(digits.images / 16).float()[:, None].expand(-1, 3, -1, -1).contiguous(),
+        torch.from_numpy(digits.target).long(),
+    )
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(512, 10))
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.Tanh(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
     train_adversarially(net, x[:1400], y[:1400], epochs=6)
     right = is_right(net, x[1400:], y[1400:])
     return net, x[1400:][right][:200], y[1400:][right][:200]
 
 
-@pytest.mark.parametrize('norm, eps', [('linf', .1), ('l2', .8)])
+@pytest.mark.parametrize('norm, eps', [('linf', 0.1), ('l2', 0.8)])
 @pytest.mark.parametrize('targeted', [False, True])
 def test_pgd_is_foolbox_pgd(trained, norm, eps, targeted):
-    net, x, y = copy.deepcopy(trained[0]).double(), trained[1].double(), trained[2]  # in float32 seven L2 steps add up to 1.4e-6
+    net, x, y = (
+        copy.deepcopy(trained[0]).double(),
+        trained[1].double(),
+        trained[2],
+    )  # in float32 seven L2 steps add up to 1.4e-6
     goal = (y + 1) % 10 if targeted else y
-    attack = {'linf': foolbox.attacks.LinfPGD, 'l2': foolbox.attacks.L2PGD}[norm](abs_stepsize=eps / 4, steps=7, random_start=False)
-    criterion = (foolbox.criteria.TargetedMisclassification if targeted else foolbox.criteria.Misclassification)(goal)
-    theirs = attack.run(foolbox.PyTorchModel(net, bounds=(0, 1), device='cpu'), x, criterion, epsilon=eps)
-    torch.testing.assert_close(pgd(net, x, goal, eps, eps / 4, 7, targeted, random_start=False, norm=norm), theirs, atol=1e-6, rtol=0)
+    attack = {'linf': foolbox.attacks.LinfPGD, 'l2': foolbox.attacks.L2PGD}[norm](
+        abs_stepsize=eps / 4, steps=7, random_start=False
+    )
+    criterion = (
+        foolbox.criteria.TargetedMisclassification
+        if targeted
+        else foolbox.criteria.Misclassification
+    )(goal)
+    theirs = attack.run(
+        foolbox.PyTorchModel(net, bounds=(0, 1), device='cpu'), x, criterion, epsilon=eps
+    )
+    torch.testing.assert_close(
+        pgd(net, x, goal, eps, eps / 4, 7, targeted, random_start=False, norm=norm),
+        theirs,
+        atol=1e-6,
+        rtol=0,
+    )
 
 
 def test_fgsm_is_foolbox_fgsm(trained):
     net, x, y = trained
-    theirs = foolbox.attacks.LinfFastGradientAttack().run(foolbox.PyTorchModel(net, bounds=(0, 1), device='cpu'), x, y, epsilon=.05)
-    torch.testing.assert_close(fgsm(net, x, y, .05), theirs, atol=1e-6, rtol=0)
+    theirs = foolbox.attacks.LinfFastGradientAttack().run(
+        foolbox.PyTorchModel(net, bounds=(0, 1), device='cpu'), x, y, epsilon=0.05
+    )
+    torch.testing.assert_close(fgsm(net, x, y, 0.05), theirs, atol=1e-6, rtol=0)
 
 
 def test_they_are_torchattacks_too(trained):
     torchattacks = pytest.importorskip('torchattacks')
     net, x, y = trained
-    torch.testing.assert_close(fgsm(net, x, y, .05), torchattacks.FGSM(net, .05)(x, y), atol=1e-6, rtol=0)
-    torch.testing.assert_close(pgd(net, x, y, .1, .02, 6, random_start=False), torchattacks.PGD(net, .1, .02, 6, random_start=False)(x, y), atol=1e-6, rtol=0)
-    torch.testing.assert_close(mi_fgsm(net, x, y, .1, 5), torchattacks.MIFGSM(net, .1, .1 / 5, 5)(x, y), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        fgsm(net, x, y, 0.05), torchattacks.FGSM(net, 0.05)(x, y), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        pgd(net, x, y, 0.1, 0.02, 6, random_start=False),
+        torchattacks.PGD(net, 0.1, 0.02, 6, random_start=False)(x, y),
+        atol=1e-6,
+        rtol=0,
+    )
+    torch.testing.assert_close(
+        mi_fgsm(net, x, y, 0.1, 5),
+        torchattacks.MIFGSM(net, 0.1, 0.1 / 5, 5)(x, y),
+        atol=1e-6,
+        rtol=0,
+    )
     for loss, name in ((None, 'ce'), (dlr_loss, 'dlr')):
-        theirs = torchattacks.APGD(net, eps=.06, steps=40, loss=name, seed=0)(x, y)
-        ours = apgd(net, x, y, .06, 40, **({'loss': loss} if loss else {}))
+        theirs = torchattacks.APGD(net, eps=0.06, steps=40, loss=name, seed=0)(x, y)
+        ours = apgd(net, x, y, 0.06, 40, **({'loss': loss} if loss else {}))
         kept = [is_right(net, adv, y).float().mean().item() for adv in (ours, theirs)]
-        assert .02 < kept[1] < .98 and abs(kept[0] - kept[1]) <= .0101, kept
-    theirs = torchattacks.Square(net, eps=.1, n_queries=300, seed=0)(x, y)
-    kept = [is_right(net, adv, y).float().mean().item() for adv in (square(net, x, y, .1, 300)[0], theirs)]
-    assert kept[0] <= kept[1] + .05, kept
+        assert 0.02 < kept[1] < 0.98 and abs(kept[0] - kept[1]) <= 0.0101, kept
+    theirs = torchattacks.Square(net, eps=0.1, n_queries=300, seed=0)(x, y)
+    kept = [
+        is_right(net, adv, y).float().mean().item()
+        for adv in (square(net, x, y, 0.1, 300)[0], theirs)
+    ]
+    assert kept[0] <= kept[1] + 0.05, kept
 
 
 def test_stronger_attacks_are_stronger(trained):
     net, x, y = trained
-    kept = {name: is_right(net, adv, y).float().mean().item() for name, adv in {
-        'fgsm': fgsm(net, x, y, .06), 'pgd': pgd(net, x, y, .06, .015, 20), 'restarts': pgd(net, x, y, .06, .015, 20, restarts=4), 'apgd': apgd(net, x, y, .06, 40, restarts=2),
-        'square': square(net, x, y, .06, 300)[0]}.items()}
-    assert kept['restarts'] <= kept['pgd'] <= kept['fgsm'] and kept['apgd'] <= kept['fgsm'] and kept['pgd'] < kept['square'] < 1, kept
+    kept = {
+        name: is_right(net, adv, y).float().mean().item()
+        for name, adv in {
+            'fgsm': fgsm(net, x, y, 0.06),
+            'pgd': pgd(net, x, y, 0.06, 0.015, 20),
+            'restarts': pgd(net, x, y, 0.06, 0.015, 20, restarts=4),
+            'apgd': apgd(net, x, y, 0.06, 40, restarts=2),
+            'square': square(net, x, y, 0.06, 300)[0],
+        }.items()
+    }
+    assert (
+        kept['restarts'] <= kept['pgd'] <= kept['fgsm']
+        and kept['apgd'] <= kept['fgsm']
+        and kept['pgd'] < kept['square'] < 1
+    ), kept
 
 
 def test_early_stopping_fools_as_many_and_stays_nearer(trained):
     net, x, y = trained
-    stop, go = (pgd(net, x, y, .1, .01, 20, random_start=False, stop=s) for s in (True, False))
-    assert not (is_right(net, stop, y) & ~is_right(net, go, y)).any(), 'the way is the same up to where it stops'
+    stop, go = (pgd(net, x, y, 0.1, 0.01, 20, random_start=False, stop=s) for s in (True, False))
+    assert not (is_right(net, stop, y) & ~is_right(net, go, y)).any(), (
+        'the way is the same up to where it stops'
+    )
     assert (stop - x).abs().mean() < (go - x).abs().mean()
-    assert (margin(net(stop), y) >= 0).float().mean() <= (margin(net(go), y) >= 0).float().mean() + .02
-    assert (as_png(stop) - stop).abs().max() <= .5 / 255 + 1e-6
+    assert (margin(net(stop), y) >= 0).float().mean() <= (
+        margin(net(go), y) >= 0
+    ).float().mean() + 0.02
+    assert (as_png(stop) - stop).abs().max() <= 0.5 / 255 + 1e-6

@@ -1,5 +1,11 @@
 "The command: help, refusals, and what it says of data and of submissions."
+
+import resource
+import sys
+
 import pytest
+from conftest import run
+
 from voc_cv.data import open_voc, toy_voc, write_kaggle, write_voc
 from voc_cv.submit import write_submission
 
@@ -19,15 +25,60 @@ def sets(tmp_path_factory):
 
 def test_help(command):
     done = command('--help')
-    assert done.returncode == 0 and all(word in done.stdout for word in ('run', 'info', 'check', 'score'))
-    for sub in ('run', 'info', 'check', 'score'): assert command(sub, '--help').returncode == 0
+    assert done.returncode == 0 and all(
+        word in done.stdout for word in ('run', 'info', 'check', 'score')
+    )
+    for sub in ('run', 'info', 'check', 'score'):
+        assert command(sub, '--help').returncode == 0
 
 
-@pytest.mark.parametrize('args, said', [
-    (('run', '-p', '03_segment.epoch=3'), "did you mean 'epochs'?"), (('run', '-p', '03_segmet.epochs=3'), "did you mean '03_segment'?"),
-    (('run', '-p', 'limit=many'), 'expected int'), (('run', '--params', 'nowhere.yaml'), 'smoke.yaml'), (('run', '--only', '12_win'), 'there is no stage'),
-    (('run', '--root', 'nowhere'), 'nowhere: there is no such folder'), (('info', 'nowhere'), 'nowhere: there is no such folder'),
-    (('check', 'nowhere.csv', '--root', ''), 'nowhere.csv: there is no such file'), (('score', 'nowhere.csv'), 'say which data')])
+HEAVY = {
+    'tensorflow',
+    'keras',
+    'torch',
+    'transformers',
+    'pandas',
+    'numpy',
+    'nbformat',
+    'papermill',
+    'yaml',
+    'matplotlib',
+}
+
+
+@pytest.mark.parametrize('module', ['files', 'run'])
+def test_import_is_light(module):
+    done = run(sys.executable, '-c', f'import sys, voc_cv.{module}; print(*sys.modules)')
+    assert done.returncode == 0 and not HEAVY & set(done.stdout.split()), HEAVY & set(
+        done.stdout.split()
+    )
+
+
+def test_help_answers_at_once(command):
+    def seconds():
+        "Of the processor: they grow less than those on the clock when the machine is busy."
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert command('--help').returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize(
+    'args, said',
+    [
+        (('run', '-p', '03_segment.epoch=3'), "did you mean 'epochs'?"),
+        (('run', '-p', '03_segmet.epochs=3'), "did you mean '03_segment'?"),
+        (('run', '-p', 'limit=many'), 'expected int'),
+        (('run', '--params', 'nowhere.yaml'), 'smoke.yaml'),
+        (('run', '--only', '12_win'), 'there is no stage'),
+        (('run', '--root', 'nowhere'), 'nowhere: there is no such folder'),
+        (('info', 'nowhere'), 'nowhere: there is no such folder'),
+        (('check', 'nowhere.csv', '--root', ''), 'nowhere.csv: there is no such file'),
+        (('score', 'nowhere.csv'), 'say which data'),
+    ],
+)
 def test_refusals(command, tmp_path, args, said):
     done = command(*args, cwd=tmp_path)
     assert done.returncode == 2 and said in done.stderr, done.stderr
@@ -38,24 +89,42 @@ def test_refusals(command, tmp_path, args, said):
 def test_info(command, sets):
     for name in ('devkit', 'contest'):
         done = command('info', sets / name)
-        assert done.returncode == 0 and done.stdout.endswith('sound\n') and '4 images' in done.stdout, done.stdout + done.stderr
+        assert (
+            done.returncode == 0 and done.stdout.endswith('sound\n') and '4 images' in done.stdout
+        ), done.stdout + done.stderr
 
 
 def test_both_layouts_give_the_same_scores(command, sets):
-    answers = [command('score', sets / 'submission.csv', '--root', sets / name) for name in ('devkit', 'contest')]
+    answers = [
+        command('score', sets / 'submission.csv', '--root', sets / name)
+        for name in ('devkit', 'contest')
+    ]
     assert all(a.returncode == 0 for a in answers), answers
     assert answers[0].stdout == answers[1].stdout
-    assert 'classification  0.6667' in answers[0].stdout and 'segmentation    1.0000' in answers[0].stdout  # one of three is all wrong
+    assert (
+        'classification  0.6667' in answers[0].stdout
+        and 'segmentation    1.0000' in answers[0].stdout
+    )  # one of three is all wrong
 
 
 def test_submission_of_another_data_set(command, sets):
     done = command('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
     assert done.returncode == 1 and 'answers another data set' in done.stdout
-    assert command('score', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train').returncode == 2
+    assert (
+        command(
+            'score', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train'
+        ).returncode
+        == 2
+    )
 
 
 def test_unknown_truth_cannot_be_scored(command, sets, tmp_path):
-    write_kaggle(tmp_path / 'hidden', open_voc(sets / 'contest', 'train'), open_voc(sets / 'contest', 'test'), hide_test=True)
+    write_kaggle(
+        tmp_path / 'hidden',
+        open_voc(sets / 'contest', 'train'),
+        open_voc(sets / 'contest', 'test'),
+        hide_test=True,
+    )
     assert command('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
     done = command('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
     assert done.returncode == 2 and 'has no truth' in done.stderr

@@ -1,4 +1,5 @@
 "Every notebook's cells, in a fresh process."
+
 import pytest
 from conftest import BIN, ROOT, run
 

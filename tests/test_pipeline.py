@@ -1,18 +1,40 @@
 "The smoke pipeline through papermill, and runs that fail, are killed, or are interrupted."
+
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 
 import nbformat
 import pandas as pd
 import pytest
 from conftest import ROOT, run
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-SMALL = ('-p', 'limit=24', '-p', '02_classify.epochs=5', '-p', 'cnn_epochs=1', '-p', 'vit_epochs=1', '-p', '03_segment.epochs=2', '-p', 'size=64', '-p', 'images=2', '-p', 'steps=2')
+SMALL = (
+    '-p',
+    'limit=24',
+    '-p',
+    '02_classify.epochs=5',
+    '-p',
+    'cnn_epochs=1',
+    '-p',
+    'vit_epochs=1',
+    '-p',
+    '03_segment.epochs=2',
+    '-p',
+    'size=64',
+    '-p',
+    'images=2',
+    '-p',
+    'steps=2',
+)
 
 
 @pytest.fixture(scope='module')
@@ -25,14 +47,50 @@ def smoke(command, tmp_path_factory):
 
 def test_leaves_all_that_is_promised(smoke):
     names = {p.name for p in smoke.iterdir()}
-    assert {'submission.csv', 'scores.json', 'params.yaml', 'report.html', 'models', 'classify', 'segment', 'postprocess'} <= names
-    for stage in ('00_data', '01_augment', '02_classify', '03_segment', '04_postprocess', '05_attack', '06_submit'):
+    assert {
+        'submission.csv',
+        'scores.json',
+        'params.yaml',
+        'report.html',
+        'models',
+        'classify',
+        'segment',
+        'postprocess',
+    } <= names
+    for stage in (
+        '00_data',
+        '01_augment',
+        '02_classify',
+        '03_segment',
+        '04_postprocess',
+        '05_attack',
+        '06_submit',
+    ):
         cells = nbformat.read(smoke / f'{stage}.ipynb', as_version=4).cells
         outputs = [o for c in cells if c.cell_type == 'code' for o in c.outputs]
-        assert any(k.startswith('image/') for o in outputs for k in o.get('data', {})), f'{stage} shows a picture'
-    assert set(json.loads((smoke / 'scores.json').read_text())) == {'00_data', '02_classify', '03_segment', '04_postprocess', '05_attack', '06_submit'}
+        assert any(k.startswith('image/') for o in outputs for k in o.get('data', {})), (
+            f'{stage} shows a picture'
+        )
+    assert set(json.loads((smoke / 'scores.json').read_text())) == {
+        '00_data',
+        '02_classify',
+        '03_segment',
+        '04_postprocess',
+        '05_attack',
+        '06_submit',
+    }
     assert '<img' in (smoke / 'report.html').read_text()
     assert not [p for p in smoke.rglob('.*') if p.name != '.stages'], 'nothing half-written is left'
+
+
+def test_executed_notebooks_hold_no_lessons(smoke):
+    for path in smoke.glob('0*.ipynb'):
+        cells = nbformat.read(path, as_version=4).cells
+        start = [c.source.split('\n')[0] for c in cells].index('## Run')
+        assert [c.source[:2] for c in cells[:start] if c.cell_type == 'markdown'] == ['# '], (
+            f'{path.name}: only the title stands before Run'
+        )
+        assert not [c.id for c in cells if c.id.endswith('-lesson')], path.name
 
 
 def test_submission_is_sound_and_scores_as_the_stages_say(smoke, command):
@@ -41,13 +99,19 @@ def test_submission_is_sound_and_scores_as_the_stages_say(smoke, command):
     score = command('score', smoke / 'submission.csv')
     said = {line.split()[0]: float(line.split()[1]) for line in score.stdout.splitlines()}
     scores = json.loads((smoke / 'scores.json').read_text())
-    assert said['segmentation'] == pytest.approx(scores['04_postprocess']['after']['Dice'], abs=1e-4)  # from runs, and from masks
-    assert said['segmentation'] == pytest.approx(scores['06_submit']['submission']['segmentation'], abs=1e-4)
+    assert said['segmentation'] == pytest.approx(
+        scores['04_postprocess']['after']['Dice'], abs=1e-4
+    )  # from runs, and from masks
+    assert said['segmentation'] == pytest.approx(
+        scores['06_submit']['submission']['segmentation'], abs=1e-4
+    )
 
 
 def test_second_run_keeps_everything(smoke, command):
     done = command('run', '--out', smoke, *SMALL)
-    assert done.returncode == 0 and done.stdout.count('unchanged, kept') == 7, done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.count('unchanged, kept') == 7, (
+        done.stdout + done.stderr
+    )
 
 
 def test_damaged_result_is_made_again(smoke, command):
@@ -56,54 +120,124 @@ def test_damaged_result_is_made_again(smoke, command):
     mask.write_bytes(whole[:20])
     done = command('run', '--out', smoke, *SMALL)
     assert done.returncode == 0 and mask.read_bytes() == whole
-    assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(' s')] == ['04_postprocess']
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(' s')] == [
+        '04_postprocess'
+    ]
 
 
 def test_classifiers_serve_another_run(smoke, command, tmp_path):
-    done = command('run', '--out', tmp_path / 'run', '--only', '02', *SMALL, '-p', f'trained={smoke / "models"}')
+    done = command(
+        'run',
+        '--out',
+        tmp_path / 'run',
+        '--only',
+        '02',
+        *SMALL,
+        '-p',
+        f'trained={smoke / "models"}',
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     for name in ('cnn', 'vit', 'head'):
-        first, again = (pd.read_csv(out / 'classify' / f'{name}_val.csv', index_col='Id') for out in (smoke, tmp_path / 'run'))
-        if name != 'cnn': pd.testing.assert_frame_equal(first, again, atol=2e-4)
-        # after a single step the CNN's moving averages are far off and its logits in the hundreds, so that the order of float sums shows here and there
-        else: assert (first - again).abs().to_numpy().mean() < .02 < first.to_numpy().std()
+        first, again = (
+            pd.read_csv(out / 'classify' / f'{name}_val.csv', index_col='Id')
+            for out in (smoke, tmp_path / 'run')
+        )
+        if name != 'cnn':
+            pd.testing.assert_frame_equal(first, again, atol=2e-4)
+        # after a single step the CNN's moving averages are far off and its logits in the
+        # hundreds, so that the order of float sums shows here and there
+        else:
+            assert (first - again).abs().to_numpy().mean() < 0.02 < first.to_numpy().std()
     cells = nbformat.read(tmp_path / 'run' / '02_classify.ipynb', as_version=4).cells
-    assert not any('image/png' in o.get('data', {}) for c in cells if c.id == 'run-curves' for o in c.outputs), 'nothing was trained again'
+    assert not any(
+        'image/png' in o.get('data', {}) for c in cells if c.id == 'run-curves' for o in c.outputs
+    ), 'nothing was trained again'
 
 
 def test_contest_with_hidden_truth_ends_in_a_submission(command, tmp_path):
     from voc_cv.data import toy_voc, write_kaggle
-    write_kaggle(tmp_path / 'the contest', toy_voc(24), toy_voc(5, split='test'), hide_test=True)  # a path with a space, too
-    done = command('run', '--params', ROOT / 'params' / 'kaggle.yaml', '--root', tmp_path / 'the contest', '--out', tmp_path / 'run', *SMALL)
+
+    write_kaggle(
+        tmp_path / 'the contest', toy_voc(24), toy_voc(5, split='test'), hide_test=True
+    )  # a path with a space, too
+    done = command(
+        'run',
+        '--params',
+        ROOT / 'params' / 'kaggle.yaml',
+        '--root',
+        tmp_path / 'the contest',
+        '--out',
+        tmp_path / 'run',
+        *SMALL,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     check = command('check', tmp_path / 'run' / 'submission.csv')
     assert check.returncode == 0 and 'sound: 10 rows' in check.stdout, check.stdout + check.stderr
-    assert set(json.loads((tmp_path / 'run' / 'scores.json').read_text())) == {'00_data', '05_attack'}, 'nothing is scored that nobody knows'
+    assert set(json.loads((tmp_path / 'run' / 'scores.json').read_text())) == {
+        '00_data',
+        '05_attack',
+    }, 'nothing is scored that nobody knows'
     assert command('score', tmp_path / 'run' / 'submission.csv').returncode == 2
 
 
 def tiny(folder, **stages):
     "Stage notebooks of two cells: the parameters and the work."
     for name, work in stages.items():
-        cells = [new_code_cell('out = ""', metadata={'tags': ['parameters']}), new_code_cell(f'import time; from pathlib import Path; out = Path(out)\n{work}')]
-        nbformat.write(new_notebook(cells=cells, metadata={'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}), folder / f'{name}.ipynb')
+        cells = [
+            new_code_cell('out = ""', metadata={'tags': ['parameters']}),
+            new_code_cell(f'import time; from pathlib import Path; out = Path(out)\n{work}'),
+        ]
+        nbformat.write(
+            new_notebook(
+                cells=cells,
+                metadata={
+                    'kernelspec': {
+                        'name': 'python3',
+                        'language': 'python',
+                        'display_name': 'python3',
+                    }
+                },
+            ),
+            folder / f'{name}.ipynb',
+        )
     (folder / 'p.yaml').write_text('all: {}\n')
-    return [sys.executable, '-c', 'import sys; from voc_cv.run import *\n'
-            f'try: run_pipeline(params="p.yaml", out="run", nbs=".", stages={({n: tuple(stages)[:i] for i, n in enumerate(stages)})!r})\n'
-            'except KeyboardInterrupt: sys.exit(130)']
+    inputs = {n: tuple(stages)[:i] for i, n in enumerate(stages)}
+    return [
+        sys.executable,
+        '-c',
+        'import sys; from voc_cv.run import *\n'
+        f'try: run_pipeline(params="p.yaml", out="run", nbs=".", stages={inputs!r})\n'
+        'except KeyboardInterrupt: sys.exit(130)',
+    ]
 
 
 def wait_for(path, seconds=60):
     end = time.time() + seconds
-    while not path.exists() and time.time() < end: time.sleep(.05)
+    while not path.exists() and time.time() < end:
+        time.sleep(0.05)
     assert path.exists(), f'{path} did not appear'
 
 
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_where_it_was(tmp_path, how):
-    go = tiny(tmp_path, one='(out / "one.txt").write_text("1")', two='(out / "started").touch(); time.sleep(0 if (out / "again").exists() else 60); (out / "two.txt").write_text("2")')
-    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell makes what it starts in the background deaf to it
-    process = subprocess.Popen(go, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed)
+    go = tiny(
+        tmp_path,
+        one='(out / "one.txt").write_text("1")',
+        two='(out / "started").touch(); time.sleep(0 if (out / "again").exists() else 60)\n'
+        '(out / "two.txt").write_text("2")',
+    )
+
+    def heed():  # a shell makes what it starts in the background deaf to it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        go,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=heed,
+    )
     wait_for(tmp_path / 'run' / 'started')
     os.killpg(process.pid, how) if how == signal.SIGKILL else process.send_signal(how)
     process.wait(30)
@@ -111,8 +245,13 @@ def test_killed_run_goes_on_where_it_was(tmp_path, how):
     (tmp_path / 'run' / 'again').touch()
     done = run(*go, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 'one              unchanged, kept' in done.stdout and (tmp_path / 'run' / 'two.txt').exists()
-    assert not [p for p in (tmp_path / 'run').iterdir() if p.name.startswith('.') and p.name != '.stages'], 'what the killed run left is cleared away'
+    assert (
+        'one              unchanged, kept' in done.stdout
+        and (tmp_path / 'run' / 'two.txt').exists()
+    )
+    assert not [
+        p for p in (tmp_path / 'run').iterdir() if p.name.startswith('.') and p.name != '.stages'
+    ], 'what the killed run left is cleared away'
 
 
 def test_files_of_an_earlier_run_go_away(tmp_path):
@@ -121,45 +260,231 @@ def test_files_of_an_earlier_run_go_away(tmp_path):
     (tmp_path / 'run' / 'mine.txt').touch()
     tiny(tmp_path, one='[(out / f"{i}.txt").write_text("y") for i in range(2)]')
     assert run(*go, cwd=tmp_path).returncode == 0
-    assert sorted(p.name for p in (tmp_path / 'run').glob('*.txt')) == ['0.txt', '1.txt', 'mine.txt']
+    assert sorted(p.name for p in (tmp_path / 'run').glob('*.txt')) == [
+        '0.txt',
+        '1.txt',
+        'mine.txt',
+    ]
 
 
 def test_files_of_a_failed_run_go_away_too(tmp_path):
-    for work, fails in (('"a"', 0), ('"b"; 1 / 0', 1), ('"a"', 0)):
-        go = tiny(tmp_path, one=f'name = {work.split(";")[0]}; (out / f"{{name}}.txt").write_text("x"){"; 1 / 0" if fails else ""}')
-        assert bool(run(*go, cwd=tmp_path).returncode) == bool(fails)
+    for name, fails in (('a', False), ('b', True), ('a', False)):
+        go = tiny(tmp_path, one=f'(out / "{name}.txt").write_text("x"){"; 1 / 0" if fails else ""}')
+        assert bool(run(*go, cwd=tmp_path).returncode) == fails
     assert [p.name for p in (tmp_path / 'run').glob('*.txt')] == ['a.txt']
 
 
 def test_dead_process_is_reported_and_its_notebook_kept(tmp_path):
-    done = run(*tiny(tmp_path, one='import os, signal; os.kill(os.getpid(), signal.SIGKILL)'), cwd=tmp_path)
+    done = run(
+        *tiny(tmp_path, one='import os, signal; os.kill(os.getpid(), signal.SIGKILL)'), cwd=tmp_path
+    )
     assert done.returncode != 0 and 'StageError: one: its process died' in done.stderr
     assert (tmp_path / 'run' / 'one.ipynb').exists()
 
 
 def test_command_line_prevails_over_the_file_and_a_record_repeats_the_run(tmp_path):
     from voc_cv.run import STAGES, all_parameters, project_folder
+
     (tmp_path / 'p.yaml').write_text('all: {limit: 5}\n03_segment: {size: 320, limit: 7}\n')
-    values = all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, ['size=64', '02_classify.limit=9'])
-    assert (values['03_segment']['size'], values['03_segment']['limit'], values['02_classify']['limit'], values['06_submit']['limit']) == (64, 7, 9, 5)
-    (tmp_path / 'params.yaml').write_text(json.dumps({'finished': 'today', 'versions': {}, 'parameters': values}))  # a run's record
-    assert all_parameters(project_folder('nbs'), STAGES, tmp_path / 'params.yaml', None, []) == values
+    values = all_parameters(
+        project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, ['size=64', '02_classify.limit=9']
+    )
+    assert (
+        values['03_segment']['size'],
+        values['03_segment']['limit'],
+        values['02_classify']['limit'],
+        values['06_submit']['limit'],
+    ) == (64, 7, 9, 5)
+    (tmp_path / 'params.yaml').write_text(
+        json.dumps({'finished': 'today', 'versions': {}, 'parameters': values})
+    )  # a run's record
+    assert (
+        all_parameters(project_folder('nbs'), STAGES, tmp_path / 'params.yaml', None, []) == values
+    )
     for split in ('train', 'tune'):
-        with pytest.raises(ValueError, match='learned from'): all_parameters(project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, [f'split={split}'])
+        with pytest.raises(ValueError, match='learned from'):
+            all_parameters(
+                project_folder('nbs'), STAGES, tmp_path / 'p.yaml', None, [f'split={split}']
+            )
 
 
 def test_failed_stage_says_where_to_look(command, tmp_path):
     done = command('run', '--out', tmp_path / 'run', '--only', '04_postprocess', '-p', 'limit=4')
     assert done.returncode == 1
-    assert 'run the stage that makes them first' in done.stderr and str(tmp_path / 'run' / '04_postprocess.ipynb') in done.stderr
+    assert (
+        'run the stage that makes them first' in done.stderr
+        and str(tmp_path / 'run' / '04_postprocess.ipynb') in done.stderr
+    )
     cells = nbformat.read(tmp_path / 'run' / '04_postprocess.ipynb', as_version=4).cells
     assert any(o.output_type == 'error' for c in cells if c.cell_type == 'code' for o in c.outputs)
 
 
 def test_damaged_data_stop_the_run_with_the_whole_list(command, tmp_path):
     from voc_cv.data import toy_voc, write_voc
+
     write_voc(tmp_path / 'set', train=toy_voc(6), val=toy_voc(3, split='val'))
-    for i in (1, 3): (tmp_path / f'set/JPEGImages/toy_train_0000{i}.png').unlink()
+    for i in (1, 3):
+        (tmp_path / f'set/JPEGImages/toy_train_0000{i}.png').unlink()
     done = command('run', '--root', tmp_path / 'set', '--out', tmp_path / 'run')
     assert done.returncode == 1 and '00_data failed' in done.stderr
     assert all(f'toy_train_0000{i}.' in done.stderr for i in (1, 3))
+
+
+@pytest.mark.parametrize(
+    'stage',
+    [
+        '00_data',
+        '01_augment',
+        '02_classify',
+        '03_segment',
+        '04_postprocess',
+        '05_attack',
+        '06_submit',
+    ],
+)
+def test_run_needs_nothing_of_a_lesson(stage, tmp_path):
+    from voc_cv.run import lay_out
+
+    lay_out(ROOT / 'nbs' / f'{stage}.ipynb', tmp_path / f'{stage}.ipynb')
+    done = run(
+        'ruff', 'check', '--isolated', '--no-cache', '--select', 'F821', tmp_path
+    )  # names that nothing defines
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_parameters_that_we_ship_fit_the_notebooks():
+    from voc_cv.run import STAGES, project_folder, read_params, resolve, stage_parameters
+
+    known = {s: stage_parameters(project_folder('nbs') / f'{s}.ipynb') for s in STAGES}
+    for file in project_folder('params').glob('*.yaml'):
+        assert set(resolve(known, read_params(file))) == set(STAGES)
+
+
+def lesson_and_run(path, lesson='1 / 0', runs='1 / 0', work='pass'):
+    "A stage with a lesson and a section Run, and with a heading Runs before it."
+    cells = [
+        new_code_cell('out = ""', metadata={'tags': ['parameters']}),
+        new_markdown_cell('# Title'),
+        new_code_cell('from pathlib import Path', id='imports'),
+        new_code_cell('#| export\ndef one(): return "1"'),
+        new_code_cell(lesson),
+        new_markdown_cell('## Runs\nof pixels'),
+        new_code_cell(runs),
+        new_markdown_cell('## Run'),
+        new_code_cell(f'(Path(out) / "one.txt").write_text(one())\n{work}'),
+        new_markdown_cell('### End'),
+    ]
+    nbformat.write(
+        new_notebook(
+            cells=cells,
+            metadata={
+                'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}
+            },
+        ),
+        path,
+    )
+
+
+def test_a_run_executes_no_lessons_and_they_make_nothing_stale(tmp_path):
+    go = tiny(tmp_path, one='')
+    for lesson, work, kept in (
+        ('1 / 0', 'pass', False),
+        ('2 / 0', 'pass', True),
+        ('2 / 0', 'print("new")', False),
+    ):
+        lesson_and_run(tmp_path / 'one.ipynb', lesson, work=work)
+        done = run(*go, cwd=tmp_path)
+        assert done.returncode == 0 and ('kept' in done.stdout) == kept, done.stdout + done.stderr
+    assert (tmp_path / 'run' / 'one.txt').read_text() == '1'
+    cells = nbformat.read(tmp_path / 'run' / 'one.ipynb', as_version=4).cells
+    assert [c.source for c in cells if c.cell_type == 'markdown'] == [
+        '# Title',
+        '## Run',
+        '### End',
+    ]
+
+
+def test_report_begins_at_run_and_not_at_runs(tmp_path):
+    from voc_cv.run import run_section
+
+    lesson_and_run(tmp_path / 'one.ipynb')
+    assert [c.source for c in run_section(tmp_path / 'one.ipynb')] == ['## Run', '### End']
+
+
+def test_used_modules_are_found_inside_functions():
+    from voc_cv.run import package_folder, used_modules
+
+    for source in (
+        'def f():\n    from voc_cv.submit import rle_encode',
+        'from voc_cv import submit',
+        'import voc_cv.submit as s',
+    ):
+        assert {'submit', 'data', 'files', 'toy'} <= {
+            p.stem for p in used_modules(source, package_folder())
+        }
+
+
+def quick(go):
+    "The command of `tiny` with a line of the log each fifth of a second."
+    return [*go[:2], go[2].replace('\n', '\nimport voc_cv.run; voc_cv.run.PAUSE = .2\n', 1)]
+
+
+COUNT = 'from tqdm import tqdm\nfor i in tqdm(range(20), "Counting"): time.sleep(.1)'
+
+
+@pytest.mark.parametrize('work, said', [(COUNT, r', Counting \d+%'), ('time.sleep(2)', '')])
+def test_a_log_shows_what_a_run_is_doing(tmp_path, work, said):
+    done = run(*quick(tiny(tmp_path, one=work)), cwd=tmp_path)
+    first, *inside, last = done.stdout.splitlines()
+    assert first == 'one              begins, 3 cells', done.stdout + done.stderr
+    assert re.fullmatch(r'one {14} +\d+\.\d s', last), done.stdout
+    assert any(
+        re.fullmatch(rf'one {{14}}cell [\w-]+ \(3 of 3\), 0:\d\d{said}', line) for line in inside
+    ), done.stdout
+    assert '|' not in done.stdout + done.stderr, 'no bar is drawn into a file'
+
+
+@pytest.mark.parametrize('columns', [0, 100])
+def test_bars_in_a_terminal_and_lines_where_it_has_no_width(tmp_path, columns):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    drawn = []
+
+    def read():
+        try:
+            while part := os.read(ours, 4096):
+                drawn.append(part.decode(errors='replace'))
+        except OSError:
+            pass  # the other end is closed
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    done = subprocess.run(
+        quick(tiny(tmp_path, one=COUNT)),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        timeout=120,
+    )
+    os.close(theirs)
+    reader.join(10)
+    screen = ''.join(drawn)
+    if columns:
+        assert (
+            'Counting:' in screen and '| 2/3 [' in screen and len(done.stdout.splitlines()) == 1
+        ), screen + done.stdout
+    else:
+        assert 'Counting' in done.stdout and 'begins' in done.stdout and '%|' not in screen, (
+            screen + done.stdout
+        )
+
+
+def test_a_detector_s_file_counts(tmp_path):
+    from voc_cv.run import named_files
+
+    (tmp_path / 'd.onnx').write_bytes(b'1')
+    before = named_files({'detector': str(tmp_path / 'd.onnx'), 'models': 'cnn vit', 'limit': 8})
+    (tmp_path / 'd.onnx').write_bytes(b'22')
+    after = named_files({'detector': str(tmp_path / 'd.onnx'), 'models': 'cnn vit', 'limit': 8})
+    assert len(before) == 1 and before != after

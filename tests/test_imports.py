@@ -1,0 +1,80 @@
+"What a module loads, each in a fresh process: who draws a toy does not wait for a framework."
+
+import ast
+import sys
+
+import pytest
+from conftest import ROOT, run
+
+FRAMEWORKS = ('tensorflow', 'keras', 'torch', 'transformers')
+PLOTS = ('matplotlib.pyplot', 'seaborn', 'skimage', 'sklearn')
+LIGHT = ('files', 'toy', 'data', 'augment', 'measure', 'postprocess', 'submit', 'run')
+ROOMS = {  # module -> our modules that it may import; in a function it may be `classify`, too
+    'files': (),
+    'toy': (),
+    'data': ('files', 'toy'),
+    'augment': ('data', 'files'),
+    'measure': ('data', 'files'),
+    'nets': ('augment', 'data', 'files'),
+    'classify': ('nets', 'measure', 'augment', 'data', 'files'),
+    'segment': ('nets', 'measure', 'augment', 'data', 'files'),
+    'postprocess': ('measure', 'data', 'files'),
+    'attack': ('nets', 'measure', 'augment', 'data', 'files'),
+    'submit': ('data', 'measure', 'files'),
+    'run': ('data', 'files', 'submit'),
+}
+PROMISED = {
+    'data': 'VOC_CLASSES VOID Sample VocDataset open_voc toy_voc write_kaggle write_voc '
+    'show_samples show_mask',
+    'augment': 'gaussian_noise random_erasing hflip brightness_contrast resize pad_to '
+    'random_crop compose augment_dataset',
+    'classify': 'build_cnn build_vit Patches PatchEncoder detect detector_labels '
+    'extract_features fit_head relative_threshold tune_thresholds average_precision '
+    'label_metrics detection_counts show_counts',
+    'segment': 'build_unet build_segmenter class_weights weighted_cross_entropy dice_loss '
+    'focal_loss focal_tversky_loss load_segmenter panoptic_to_voc predict_masks '
+    'confusion_matrix foreground_dice iou show_confusion',
+    'postprocess': 'correct_mask restrict_scores drop_islands',
+    'attack': 'fgsm pgd Target top5 attack_report',
+    'submit': 'rle_encode rle_decode encode_labels encode_mask write_submission '
+    'read_submission check_submission score_submission',
+    'run': 'run_pipeline main',
+}
+
+
+def loaded(*modules):
+    "Which of the heavy packages a fresh process holds after it has imported modules of ours."
+    code = f'import sys, {", ".join(f"voc_cv.{m}" for m in modules)}\nprint(*sys.modules)'
+    done = run(sys.executable, '-c', code)
+    assert done.returncode == 0, done.stderr
+    return {*done.stdout.split()} & {*FRAMEWORKS, *PLOTS}
+
+
+@pytest.mark.parametrize('module', LIGHT)
+def test_light_modules_load_no_framework_and_no_plots(module):
+    assert not loaded(module)
+
+
+def test_nets_and_attack_load_torch_but_not_keras():
+    for module in ('nets', 'attack'):
+        assert loaded(module) & {*FRAMEWORKS} == {'torch'}
+
+
+def test_every_module_has_its_row():
+    assert {p.stem for p in ROOT.glob('voc_cv/[a-z]*.py')} == {*ROOMS}
+
+
+@pytest.mark.parametrize('module', ROOMS)
+def test_imports_run_downward_only(module):
+    tree = ast.parse((ROOT / f'voc_cv/{module}.py').read_text())
+    top = {n.module for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 1}
+    anywhere = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1}
+    assert top <= {*ROOMS[module]}
+    assert anywhere <= {*ROOMS[module], *(['classify'] if module == 'attack' else [])}
+
+
+@pytest.mark.parametrize('module', PROMISED)
+def test_promised_names_are_importable(module):
+    names = ', '.join(PROMISED[module].split())
+    done = run(sys.executable, '-c', f'from voc_cv.{module} import {names}')
+    assert done.returncode == 0, done.stderr
