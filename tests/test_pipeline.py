@@ -17,6 +17,15 @@ import pytest
 from conftest import ROOT, run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+NAMES = (
+    '00_data',
+    '01_augment',
+    '02_classify',
+    '03_segment',
+    '04_postprocess',
+    '05_attack',
+    '06_submit',
+)
 SMALL = (
     '-p',
     'limit=24',
@@ -57,15 +66,7 @@ def test_leaves_all_that_is_promised(smoke):
         'segment',
         'postprocess',
     } <= names
-    for stage in (
-        '00_data',
-        '01_augment',
-        '02_classify',
-        '03_segment',
-        '04_postprocess',
-        '05_attack',
-        '06_submit',
-    ):
+    for stage in NAMES:
         cells = nbformat.read(smoke / f'{stage}.ipynb', as_version=4).cells
         outputs = [o for c in cells if c.cell_type == 'code' for o in c.outputs]
         assert any(k.startswith('image/') for o in outputs for k in o.get('data', {})), (
@@ -330,18 +331,7 @@ def test_damaged_data_stop_the_run_with_the_whole_list(command, tmp_path):
     assert all(f'toy_train_0000{i}.' in done.stderr for i in (1, 3))
 
 
-@pytest.mark.parametrize(
-    'stage',
-    [
-        '00_data',
-        '01_augment',
-        '02_classify',
-        '03_segment',
-        '04_postprocess',
-        '05_attack',
-        '06_submit',
-    ],
-)
+@pytest.mark.parametrize('stage', NAMES)
 def test_run_needs_nothing_of_a_lesson(stage, tmp_path):
     from voc_cv.run import lay_out
 
