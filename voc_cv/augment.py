@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['hflip', 'gaussian_noise', 'brightness_contrast', 'color_jitter', 'gaussian_blur', 'resize', 'pad_to', 'random_crop',
-           'random_resized_crop', 'random_affine', 'random_erasing', 'cutmix', 'compose', 'augment_dataset',
-           'offline_copies']
+           'random_resized_crop', 'random_affine', 'random_erasing', 'cutmix', 'compose', 'augmentation',
+           'augment_dataset', 'offline_copies']
 
 # %% ../nbs/01_augment.ipynb #imports
 import math
@@ -403,6 +403,27 @@ class compose:
     def __repr__(self):
         words = [describe(t) + (f' in {p:.0%}' if p < 1 else '') for t, p in self.steps]
         return f'compose({", ".join(words)})'
+
+# %% ../nbs/01_augment.ipynb #recipes
+def augmentation(
+    name: str,  # 'ours', 'original', 'flip', 'flip-rotate-zoom' or 'none'
+    ours,  # the transform that 'ours' stands for
+):  # (Sample, Generator) -> Sample, of the same size (but for what `ours` does)
+    "The transform that a recipe's name stands for."
+    light = partial(brightness_contrast, brightness=.3, contrast=.3)
+    noise = partial(gaussian_noise, std=25)
+    turn = partial(random_affine, degrees=360 * .02, scale=.2, shift=0)
+    cover = partial(random_erasing, area=(.02, .4), aspect=(.3, 3))
+    recipes = {
+        'ours': ours,
+        'original': compose((hflip, .5), (light, .5), (noise, .5), (cover, .5)),
+        'flip': compose((hflip, .5)),
+        'flip-rotate-zoom': compose((hflip, .5), turn),
+        'none': compose(),
+    }
+    if name not in recipes:
+        raise ValueError(f'augment: expected {", ".join(recipes)}, got {name!r}')
+    return recipes[name]
 
 # %% ../nbs/01_augment.ipynb #transformed
 class TransformedDataset(VocDataset):

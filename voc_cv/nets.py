@@ -6,9 +6,12 @@
 __all__ = ['to_batch', 'imagenet_names', 'load_pretrained', 'load_backbone', 'label_table', 'load_pixel_scores', 'fit_best']
 
 # %% ../nbs/nets.ipynb #imports
+import os
+import time
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from tqdm import tqdm
 
 from .augment import resize
 from .data import VOC_CLASSES, Sample, voc_name
-from .files import check_array, digest, some
+from .files import check_array, digest, replacing, some
 
 # %% ../nbs/nets.ipynb #to-pixels
 def to_pixels(
@@ -256,6 +259,44 @@ def best_device(
     "The device to work on: the one asked for, else a GPU if there is one, else the CPU."
     return device or ('cuda' if torch.cuda.is_available() else 'cpu')
 
+# %% ../nbs/nets.ipynb #bf16
+def uses_bf16(
+    precision: str = 'auto',  # 'float32', 'bf16', or 'auto': bf16 on a card that has it
+    device: str | None = None,  # None: a GPU if there is one
+) -> bool:
+    "Shall a training on this device compute in bfloat16?"
+    if precision not in ('auto', 'float32', 'bf16'):
+        raise ValueError(f"precision: expected 'auto', 'float32' or 'bf16', got {precision!r}")
+    if precision != 'auto': return precision == 'bf16'
+    if not best_device(device).startswith('cuda'): return False
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+# %% ../nbs/nets.ipynb #batch-size
+def batch_size(
+    wish: int,  # images a step; 0: what suits
+    images: int,  # that an epoch has
+    small: int,  # what suits a CPU, and a card of 8 GiB
+    device: str | None = None,  # None: a GPU if there is one
+    memory: float = 0,  # GiB of the card; 0: ask it
+) -> int:
+    "Images a step: the wish, or on a card a power of two times `small`."
+    if wish < 0: raise ValueError(f'batch: expected 0 (what suits) or more, got {wish}')
+    device = best_device(device)
+    if wish or not device.startswith('cuda'): return wish or small
+    memory = memory or torch.cuda.get_device_properties(device).total_memory / 2 ** 30
+    size = small
+    while 2 * size <= small * memory / 8 and 20 * 2 * size <= images: size *= 2
+    return size
+
+# %% ../nbs/nets.ipynb #thread-count
+def thread_count(
+    workers: int = 0,  # a wish; 0: what suits
+) -> int:
+    "Threads that read and augment: the wish, or one a core, at most 8."
+    if workers < 0: raise ValueError(f'workers: expected 0 (what suits) or more, got {workers}')
+    return workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')
+                          else os.cpu_count() or 1)
+
 # %% ../nbs/nets.ipynb #on-device
 @contextmanager
 def on_device(
@@ -407,29 +448,127 @@ def watched(
                          'is asked for is in the images held back')
     return numbers[monitor]
 
+# %% ../nbs/nets.ipynb #as-tensors
+def as_tensors(
+    tree,  # dictionaries and lists, with arrays, tensors and plain values as leaves
+):  # the same with copies on the CPU, tensors in the place of arrays
+    "A state as a checkpoint holds it."
+    if isinstance(tree, dict): return {key: as_tensors(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)): return [as_tensors(value) for value in tree]
+    if isinstance(tree, np.ndarray): return torch.from_numpy(tree.copy())
+    if isinstance(tree, torch.Tensor): return tree.detach().cpu().clone()
+    return tree.item() if isinstance(tree, np.generic) else tree
+
+# %% ../nbs/nets.ipynb #torch-state
+def torch_state(
+    *parts,  # model, optimizer, schedule: anything with `state_dict` and `load_state_dict`
+) -> tuple:  # () -> a state, and a function that takes such a state
+    "Saves and loads all that the next epoch of a torch training depends on."
+    def save():
+        luck = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        return {'parts': [part.state_dict() for part in parts], 'luck': luck}
+
+    def load(state):
+        for part, kept in zip(parts, state['parts'], strict=True): part.load_state_dict(kept)
+        first, *others = state['luck']
+        torch.set_rng_state(first)
+        if len(others) == torch.cuda.device_count(): torch.cuda.set_rng_state_all(others)
+
+    return save, load
+
+# %% ../nbs/nets.ipynb #keras-state
+def keras_state(
+    model,  # a compiled keras.Model
+) -> tuple:  # () -> a state, and a function that takes such a state
+    "Saves and loads all that the next epoch of a Keras training depends on."
+    def variables():
+        model.optimizer.build(model.trainable_variables)  # does nothing if it has been built
+        return [*model.variables, *model.optimizer.variables]
+
+    def save():
+        return [np.array(v.numpy()) for v in variables()]
+
+    def load(state):
+        for variable, value in zip(variables(), state, strict=True): variable.assign(value.numpy())
+
+    return save, load
+
+# %% ../nbs/nets.ipynb #checkpoint-file
+def checkpoint_file(
+    out,  # a run's folder; '': no checkpoint is kept
+    stage: str,  # for example '02_classify'
+    name: str,  # of the training
+    *about,  # all that it depends on: keys of data sets, parameters
+):  # a Path in `out`/training/`stage`, or ''
+    "Where the checkpoint of a training is kept."
+    if not out: return ''
+    about = *about, torch.__version__
+    return Path(out) / 'training' / stage / f'{name}-{digest(name, *about)}.pt'
+
+def read_checkpoint(
+    file,  # of `checkpoint_file`
+) -> dict:  # what was kept; {} if nothing was
+    "A checkpoint, on the CPU."
+    if not file or not Path(file).is_file(): return {}
+    try: return torch.load(file, map_location='cpu', weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError) as e:
+        raise ValueError(f'{file}: is no checkpoint of a training ({e}); remove it to begin '
+                         'that training anew') from e
+
+# %% ../nbs/nets.ipynb #training-progress
+CHECKPOINT_PAUSE = 10  # seconds, at least, between two checkpoints
+
+class Progress:
+    "How far a training is: all that `fit_best` keeps from epoch to epoch."
+    def __init__(
+        self,
+        file,  # of the checkpoint; '': none
+        state: tuple,  # saves and loads what the next epoch depends on
+    ):
+        self.file, self.save, self.written = file, state and state[0], time.monotonic()
+        self.history, self.best, self.when, self.kept = [], None, 0, None
+        saved = read_checkpoint(file)
+        if not saved: return
+        state[1](saved.pop('state'))
+        vars(self).update(saved)
+
+    def write(self):
+        "Keep a checkpoint, unless the last one is recent."
+        if not self.file or time.monotonic() - self.written < CHECKPOINT_PAUSE: return
+        done = {name: getattr(self, name) for name in ('history', 'best', 'when', 'kept')}
+        with replacing(self.file) as part:
+            torch.save(as_tensors({**done, 'state': self.save()}), part)
+        self.written = time.monotonic()
+
 # %% ../nbs/nets.ipynb #fit-best
 def fit_best(
     epochs: int,  # at most so many, 1 or more
     run_epoch,  # epoch -> mean loss, or {name: number}, 'loss' among them
     score,  # () -> {name: number} on images held back
     monitor: str,  # the name of the score that should be high
-    snapshot,  # () -> a copy of the weights
-    restore,  # takes such a copy
+    snapshot,  # () -> a copy of the weights: a list of arrays, or a dict of tensors
+    restore,  # takes such a copy, whose arrays have become tensors where it was on disk
     title: str,  # of the progress bar
     patience: int = 0,  # stop after so many epochs without a better score; 0: never
+    checkpoint='',  # the file to keep a checkpoint in, of `checkpoint_file`; '': none
+    state: tuple = (),  # with a checkpoint: what `torch_state` or `keras_state` gives
 ) -> pd.DataFrame:  # a row an epoch: loss and scores; the weights are those of the best one
-    "Train epoch by epoch and keep the weights of the best."
+    "Train epoch by epoch and keep the weights of the best; go on where a checkpoint says."
     if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
-    history, best, when, kept = [], None, 0, None
-    bar = tqdm(range(epochs), desc=title, leave=False)
+    done = Progress(checkpoint, state)
+    begun = len(done.history)
+    bar = tqdm(range(begun, epochs), desc=title, leave=False, total=epochs, initial=begun)
     for epoch in bar:
-        done = run_epoch(epoch)
-        losses = done if isinstance(done, dict) else {'loss': done}
-        history.append({**losses, **score()})
-        bar.set_postfix({key: f'{value:.3f}' for key, value in history[-1].items()})
-        now = watched(history[-1], monitor)
-        if best is None or now > best: best, when, kept = now, epoch, snapshot()
-        if patience and epoch - when >= patience: break
+        if patience and epoch - done.when > patience: break
+        loss = run_epoch(epoch)
+        losses = loss if isinstance(loss, dict) else {'loss': loss}
+        row = {key: float(value) for key, value in {**losses, **score()}.items()}
+        done.history.append(row)
+        bar.set_postfix({key: f'{value:.3f}' for key, value in row.items()})
+        now = watched(row, monitor)
+        if done.best is None or now > done.best:
+            done.best, done.when, done.kept = now, epoch, snapshot()
+        done.write()
     bar.close()
-    restore(kept)
-    return pd.DataFrame(history).rename_axis('epoch')
+    restore(done.kept)
+    return pd.DataFrame(done.history).rename_axis('epoch')
