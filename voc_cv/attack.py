@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import VOC_CLASSES, VOID, read_image
+from .data import VOC_CLASSES, VOID, Sample, read_image
 from .files import map_threads, progress, some
 from .measure import confusion_matrix, iou, mean_ap, wilson
 from voc_cv.nets import (
@@ -176,20 +176,21 @@ def show_attack(
     "An image, and below it for each attack the result, the magnified change and the answer."
     import matplotlib.pyplot as plt
     rows, (h, w) = {'clean': x} | attacked, x.shape[2:]
-    top, left = 11 * h // 24, 11 * w // 24
-    high, wide = max(1, h // 12), max(1, w // 12)
+    top, left = 13 * h // 28, 13 * w // 28
+    high, wide = max(1, h // 14), max(1, w // 14)
     near = np.s_[top:top + high, left:left + wide]
-    fig, grid = plt.subplots(len(rows), 3, figsize=(8, 2 * len(rows)), squeeze=False,
-                             width_ratios=(1, 1, 1.1), layout='compressed')
+    fig, grid = plt.subplots(len(rows), 3, figsize=(8, 2.1 * len(rows)), squeeze=False,
+                             layout='compressed')
+    fig.get_layout_engine().set(wspace=.06)
     for (whole, part, bars), (name, adv) in zip(grid, rows.items(), strict=True):
         pixels, change = (t[0].permute(1, 2, 0).cpu().numpy() for t in (adv, adv - x))
         most = abs(change).max()
         whole.imshow(pixels)
-        whole.set_title(fill(name, 28))
+        whole.set_title(fill(name, 20))
         frame = plt.Rectangle((left - .5, top - .5), wide, high, fill=False, ec='white', lw=1.5)
         if not most: whole.add_patch(frame)
         part.imshow(.5 + change[near] / (2 * most) if most else pixels[near])
-        part.set_title(f'change, up to {most * 255:.1f}/255' if most else 'in the frame')
+        part.set_title(f'change ≤ {most * 255:.1f}/255' if most else 'in the frame')
         draw_answer(bars, top5(model, adv, names)[0])
         bars.set_box_aspect(1)
         whole.axis('off')
@@ -654,7 +655,8 @@ def show_report(
     ax = ax or plt.subplots(figsize=(7, 3.6))[1]
     lines = report.drop('clean', level=0)['robust accuracy'].unstack(0, sort=False)
     aside = 1.035 ** (np.arange(len(lines.columns)) - (len(lines.columns) - 1) / 2)
-    for (name, line), marker, by in zip(lines.items(), 'o^sDvPX*' * len(aside), aside, strict=False):
+    looks = zip(lines.items(), 'o^sDvPX*' * len(aside), aside, strict=False)
+    for (name, line), marker, by in looks:
         ax.plot(line.index * by, line, marker=marker, label=name, markersize=6, linewidth=1.2)
     ax.set(xscale='log', ylim=(-.02, 1.02), xlabel='epsilon in 1/255', ylabel='robust accuracy')
     ax.set_xticks(lines.index, [f'{e:g}' for e in lines.index])
@@ -703,7 +705,7 @@ def find_class(
 
 # %% ../nbs/05_attack.ipynb #sure-line
 def sure_line(net, x, y, number, steps, seed) -> dict:
-    "The share that keeps its answer at 2/255, and that becomes (and stays) class `number` at 8/255."
+    "The share that keeps its answer at 2/255, and of others that turns into class `number`."
     def away(a, b): return pgd(net, a, b, 2 / 255, .5 / 255, steps, seed=seed, stop=True)
     def leap(a, b): return fgsm(net, a, b, 8 / 255, targeted=True)
     def aim(a, b):
@@ -908,6 +910,25 @@ def load_segmenter_target(segmenter, revision='main'):
     net = load_target(segmenter, revision)
     try: return VocLogits(net, label_table(net.names)), net.size
     except ValueError as e: print(f'{Path(segmenter).name} is not attacked: {e}')
+
+# %% ../nbs/05_attack.ipynb #mask-samples
+def mask_samples(
+    part: list,  # `Sample`s, padded to one size
+    truth: torch.Tensor,  # int64 (N,H,W), void where they were padded
+    masks: dict,  # from `attack_masks`: {'clean' or epsilon: int64 (N,H,W)}
+) -> tuple:  # a list of `Sample`s, image after image, and their titles
+    "For each image its truth and its masks, cut to the known pixels; titles over the first ones."
+    kinds = {'truth': truth} | {k if k == 'clean' else f'SegPGD, {k}/255': m
+                                for k, m in masks.items()}
+    samples = []
+    for i, sample in enumerate(part):
+        known = (truth[i] != VOID).numpy()
+        rows, cols = (np.flatnonzero(known.any(axis)) for axis in (1, 0))
+        cut = np.s_[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1] if len(rows) else np.s_[:]
+        for mask in kinds.values():
+            small = mask[i].numpy().astype(np.uint8)[cut]
+            samples.append(Sample(sample.id, sample.image[cut], mask=small))
+    return samples, [*kinds, *[''] * (len(samples) - len(kinds))]
 
 # %% ../nbs/05_attack.ipynb #smooth
 def smooth(x, sigma: float = 1.):
