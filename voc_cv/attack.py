@@ -179,7 +179,7 @@ def show_attack(
     top, left = 13 * h // 28, 13 * w // 28
     high, wide = max(1, h // 14), max(1, w // 14)
     near = np.s_[top:top + high, left:left + wide]
-    fig, grid = plt.subplots(len(rows), 3, figsize=(8, 2.1 * len(rows)), squeeze=False,
+    fig, grid = plt.subplots(len(rows), 3, figsize=(8, 1.95 * len(rows)), squeeze=False,
                              layout='compressed')
     fig.get_layout_engine().set(wspace=.06)
     for (whole, part, bars), (name, adv) in zip(grid, rows.items(), strict=True):
@@ -654,7 +654,7 @@ def show_report(
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(7, 3.6))[1]
     lines = report.drop('clean', level=0)['robust accuracy'].unstack(0, sort=False)
-    aside = 1.035 ** (np.arange(len(lines.columns)) - (len(lines.columns) - 1) / 2)
+    aside = 1.025 ** (np.arange(len(lines.columns)) - (len(lines.columns) - 1) / 2)
     looks = zip(lines.items(), 'o^sDvPX*' * len(aside), aside, strict=False)
     for (name, line), marker, by in looks:
         ax.plot(line.index * by, line, marker=marker, label=name, markersize=6, linewidth=1.2)
