@@ -187,8 +187,9 @@ def show_attack(
         most = abs(change).max()
         whole.imshow(pixels)
         whole.set_title(fill(name, 20))
-        frame = plt.Rectangle((left - .5, top - .5), wide, high, fill=False, ec='white', lw=1.5)
-        if not most: whole.add_patch(frame)
+        for color, width in (('black', 3), ('white', 1.2)):
+            frame = plt.Rectangle((left, top), wide, high, fill=False, ec=color, lw=width)
+            if not most: whole.add_patch(frame)
         part.imshow(.5 + change[near] / (2 * most) if most else pixels[near])
         part.set_title(f'change ≤ {most * 255:.1f}/255' if most else 'in the frame')
         draw_answer(bars, top5(model, adv, names)[0])
