@@ -1,9 +1,14 @@
-"The attacks against independent implementations, on a small network."
+"The attacks against independent implementations, on a small network; the parameters of a run."
 
+import ast
 import copy
+import json
 
 import pytest
+import skimage.data
 import torch
+from conftest import ROOT
+from PIL import Image
 from torch import nn
 
 from voc_cv.attack import (
@@ -20,6 +25,12 @@ from voc_cv.attack import (
 )
 
 foolbox = pytest.importorskip('foolbox')
+
+
+def code_cells(stage):
+    "{id: source} of a notebook's code cells, in order."
+    cells = json.loads((ROOT / 'nbs' / f'{stage}.ipynb').read_text())['cells']
+    return {c['id']: ''.join(c['source']) for c in cells if c['cell_type'] == 'code'}
 
 
 @pytest.fixture(scope='module')
@@ -143,3 +154,91 @@ def test_early_stopping_fools_as_many_and_stays_nearer(trained):
         margin(net(go), y) >= 0
     ).float().mean() + 0.02
     assert (as_png(stop) - stop).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def bound(source):
+    "The names that a cell binds at its top level, also in loops and `with`."
+    outer = ast.parse(source)
+    inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.DictComp, ast.SetComp)
+    names, todo = set(), [outer]
+    while todo:
+        for node in ast.iter_child_nodes(todo.pop()):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            if not isinstance(node, (*inner, ast.GeneratorExp)):
+                todo.append(node)
+    return names
+
+
+@pytest.mark.parametrize('stage', ['05_attack', '06_submit'])
+def test_no_cell_takes_a_parameter_for_itself(stage):
+    "Else Run, in a notebook that is run from top to bottom, would get what a lesson left."
+    cells = code_cells(stage)
+    parameters = bound(cells.pop('parameters'))
+    assert 'out' in parameters
+    taken = {id: bound(source) & parameters for id, source in cells.items()}
+    assert not {id: names for id, names in taken.items() if names}
+
+
+def run_cells(out, *ids, **values):
+    "What the cells of Run leave, as a run would execute them."
+    import matplotlib.pyplot as plt
+
+    cells, scope = code_cells('05_attack'), {}
+    exec(cells['lesson-imports'] + '\nfrom voc_cv import attack', scope)
+    scope |= vars(scope['attack'])
+    exec(cells['parameters'], scope)
+    plt.close('all')
+    scope |= {'out': str(out), 'limit': 3, 'steps': 1, **values}
+    for id in ids:
+        exec(cells[id], scope)
+    return scope
+
+
+def test_a_photograph_and_a_class_of_ones_own(tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, 'show', lambda: None)
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / 'mine.jpg')
+    mine = {'image': str(tmp_path / 'mine.jpg'), 'target': 'Tabby', 'eps': 1.5, 'step': 0.5}
+    scope = run_cells(tmp_path, 'run', 'run-show', **mine)
+    figure = plt.figure(plt.get_fignums()[-1])
+    assert figure.get_suptitle() == 'efficientnet-lite0: mine.jpg'
+    titles = [' '.join(ax.get_title().split()) for ax in figure.axes[::3]]
+    assert titles == [
+        'clean',
+        'FGSM, 1.5/255',
+        'PGD, 1.5/255',
+        'FGSM to tabby, 6/255',
+        'PGD to tabby, 6/255',
+    ]
+    clean = figure.axes[2].get_yticklabels()[-1].get_text()
+    assert clean == 'Egyptian cat'  # the likeliest on top: it is the photograph that is shown
+    change = (scope['attacked']['PGD, 1.5/255'] - scope['a']).abs().max()
+    assert change <= 1.5 / 255 + 1e-6
+    line = json.loads((tmp_path / 'scores.json').read_text())['05_attack'][
+        'efficientnet-lite0: sure images'
+    ]
+    assert {'tabby, FGSM at 8/255', 'tabby, PGD-4 at 8/255'} < {*line}
+    assert not any('goldfish' in name for name in line)
+
+
+@pytest.mark.parametrize(
+    'value, error, says',
+    [
+        ({'target': 'goldfisch'}, ValueError, "did you mean 'goldfish'"),
+        ({'image': 'no/such.jpg'}, FileNotFoundError, 'no/such.jpg'),
+        ({'eps': -2.0}, ValueError, 'eps: expected'),
+        ({'eps': float('nan')}, ValueError, 'eps: expected'),
+        ({'step': 300.0}, ValueError, 'step: expected'),
+        ({'steps': 0}, ValueError, 'steps: expected'),
+        ({'images': 0}, ValueError, 'images: expected'),
+        ({'queries': float('inf')}, ValueError, 'queries: expected'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_written(tmp_path, value, error, says):
+    with pytest.raises(error, match=says):
+        run_cells(tmp_path, 'run', **value)
+    assert not (tmp_path / 'scores.json').exists()

@@ -1,11 +1,14 @@
-"Run lengths and scores against pycocotools, and texts that nobody meant to write."
+"Run lengths and scores against pycocotools, texts that nobody meant to write, and a hidden truth."
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from pycocotools import mask as coco
 
-from voc_cv.data import VOID, VocDataset, toy_voc
+from voc_cv.data import VOID, VocDataset, mask_image, open_voc, toy_voc, write_kaggle, write_labels
 from voc_cv.submit import (
     check_submission,
     encode_mask,
@@ -99,3 +102,45 @@ def test_a_submission_of_nothing_is_sound():
 def test_a_table_of_another_kind_is_refused():
     with pytest.raises(ValueError, match='column Predicted'):
         check_submission(pd.DataFrame({'Text': ['']}), toy_voc(1))
+
+
+@pytest.mark.parametrize('hidden', [True, False])
+def test_run_shows_what_is_submitted_with_and_without_truth(tmp_path, hidden, monkeypatch):
+    "The section Run on the contest's layout: titles from the file, scores only where they are."
+    import matplotlib.pyplot as plt
+
+    toys, root, out = toy_voc(14), tmp_path / 'contest', tmp_path / 'run'
+    write_kaggle(root, toy_voc(1), toys, hide_test=hidden)
+    data = open_voc(str(root), 'test')
+    masks = out / 'postprocess' / 'test'
+    masks.mkdir(parents=True)
+    (out / 'classify').mkdir()
+    labels = np.zeros((14, 20), bool)
+    labels[:, [2, 14]] = True  # bird and person, whatever is there
+    write_labels(out / 'classify' / 'labels_test.csv', data.ids, labels)
+    for id, toy in zip(data.ids, toys, strict=True):
+        mask_image(np.roll(toy.mask, 9, 1)).save(masks / f'{id}.png')
+    cells = json.loads((ROOT / 'nbs' / '06_submit.ipynb').read_text())['cells']
+    source = {c['id']: ''.join(c['source']) for c in cells}
+    scope = {}
+    exec(source['lesson-imports'] + '\nfrom voc_cv import submit', scope)
+    values = {'root': str(root), 'split': 'test', 'limit': 0, 'seed': 0, 'out': str(out)}
+    scope |= vars(scope['submit']) | values
+    plt.close('all')
+    monkeypatch.setattr(plt, 'show', lambda: None)
+    for id in [id for id in source if id.startswith('run-') and 'if out' in source[id]]:
+        exec(source[id], scope)
+    figures = [plt.figure(n) for n in plt.get_fignums()]
+    titles = [ax.get_title() for ax in figures[0].axes]
+    assert len(titles) == 12 and all('bird, person' in t for t in titles)
+    assert len({t.splitlines()[0] for t in titles}) == 12
+    if hidden:
+        assert len(figures) == 1 and not (out / 'scores.json').exists()
+        assert not any('labels' in t for t in titles)
+        return
+    scores = score_submission(out / 'submission.csv', data)
+    line = json.loads((out / 'scores.json').read_text())['06_submit']['submission']
+    assert line['mean'] == pytest.approx(scores.to_numpy().mean())
+    for title in titles:
+        id, _, said = title.splitlines()
+        assert said == 'labels {:.2f}, mask {:.2f}'.format(*scores.loc[id])

@@ -9,8 +9,10 @@ __all__ = ['Target', 'load_target', 'top5', 'show_attack', 'fgsm', 'pgd', 'mi_fg
 # %% ../nbs/05_attack.ipynb #imports
 import math
 import time
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 
 import cv2
 import numpy as np
@@ -19,8 +21,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import VOC_CLASSES, VOID
-from .files import map_threads, progress
+from .data import VOC_CLASSES, VOID, Sample, read_image
+from .files import map_threads, progress, some
 from .measure import confusion_matrix, iou, mean_ap, wilson
 from voc_cv.nets import (
     descend,
@@ -156,6 +158,15 @@ def top5(
     return [pd.Series(p, [call(i) for i in n]) for p, n in rows]
 
 # %% ../nbs/05_attack.ipynb #show-attack
+def draw_answer(ax, answer):
+    "The likeliest classes of `top5` as bars."
+    answer = answer[::-1]
+    ax.barh(range(len(answer)), answer)
+    ax.set_yticks(range(len(answer)), [fill(name, 22) for name in answer.index])
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, .5, 1])
+
+# %% ../nbs/05_attack.ipynb #show-attack-rows
 def show_attack(
     model: nn.Module,  # float (N,3,H,W) in 0..1 -> logits (N,C)
     x: torch.Tensor,  # float (1,3,H,W) in 0..1
@@ -165,23 +176,26 @@ def show_attack(
     "An image, and below it for each attack the result, the magnified change and the answer."
     import matplotlib.pyplot as plt
     rows, (h, w) = {'clean': x} | attacked, x.shape[2:]
-    fig, grid = plt.subplots(
-        len(rows), 3, figsize=(8, 1.9 * len(rows)), squeeze=False, width_ratios=(1, 1, .8))
-    for (left, middle, right), (name, adv) in zip(grid, rows.items(), strict=True):
-        left.imshow(adv[0].permute(1, 2, 0).cpu().numpy())
-        left.set_title(name)
-        change = (adv - x)[0].permute(1, 2, 0).cpu().numpy()
+    top, left = 13 * h // 28, 13 * w // 28
+    high, wide = max(1, h // 14), max(1, w // 14)
+    near = np.s_[top:top + high, left:left + wide]
+    fig, grid = plt.subplots(len(rows), 3, figsize=(8, 1.95 * len(rows)), squeeze=False,
+                             layout='compressed')
+    fig.get_layout_engine().set(wspace=.06)
+    for (whole, part, bars), (name, adv) in zip(grid, rows.items(), strict=True):
+        pixels, change = (t[0].permute(1, 2, 0).cpu().numpy() for t in (adv, adv - x))
         most = abs(change).max()
-        if most > 0:
-            near = np.s_[4 * h // 9:5 * h // 9 + 1, 4 * w // 9:5 * w // 9 + 1]
-            middle.imshow(.5 + change[near] / (2 * most))
-            middle.set_title(f'change, up to {most * 255:.1f}/255')
-        answer = top5(model, adv, names)[0][::-1]
-        right.barh(range(len(answer)), answer)
-        right.set_yticks(range(len(answer)), answer.index)
-        right.set_xlim(0, 1)
-        left.axis('off')
-        middle.axis('off')
+        whole.imshow(pixels)
+        whole.set_title(fill(name, 20))
+        for color, width in (('black', 3), ('white', 1.2)):
+            frame = plt.Rectangle((left, top), wide, high, fill=False, ec=color, lw=width)
+            if not most: whole.add_patch(frame)
+        part.imshow(.5 + change[near] / (2 * most) if most else pixels[near])
+        part.set_title(f'change ≤ {most * 255:.1f}/255' if most else 'in the frame')
+        draw_answer(bars, top5(model, adv, names)[0])
+        bars.set_box_aspect(1)
+        whole.axis('off')
+        part.axis('off')
     grid[-1, 2].set_xlabel('probability')
     return fig
 
@@ -641,8 +655,10 @@ def show_report(
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(7, 3.6))[1]
     lines = report.drop('clean', level=0)['robust accuracy'].unstack(0, sort=False)
-    for (name, line), marker in zip(lines.items(), 'o^sDvPX*' * len(lines.columns), strict=False):
-        ax.plot(line.index, line, marker=marker, label=name, markersize=6, alpha=.85)
+    aside = 1.025 ** (np.arange(len(lines.columns)) - (len(lines.columns) - 1) / 2)
+    looks = zip(lines.items(), 'o^sDvPX*' * len(aside), aside, strict=False)
+    for (name, line), marker, by in looks:
+        ax.plot(line.index * by, line, marker=marker, label=name, markersize=6, linewidth=1.2)
     ax.set(xscale='log', ylim=(-.02, 1.02), xlabel='epsilon in 1/255', ylabel='robust accuracy')
     ax.set_xticks(lines.index, [f'{e:g}' for e in lines.index])
     ax.minorticks_off()
@@ -665,29 +681,52 @@ def sure_images(net, data, confident, batch=16):
     chosen = top.argsort(descending=True)[:max(1, count)]
     return squares([data.ids[i] for i in chosen.tolist()]), first[chosen], count
 
-def goldfish_of(net) -> int:
-    "The number of the goldfish, which all shall become: by its name, else ImageNet's, 1."
-    names = net.names or {}
-    return next((i for i, name in names.items() if str(name).startswith('goldfish')), 1)
+# %% ../nbs/05_attack.ipynb #find-class
+def find_class(
+    names,  # of the classes, {number: name, or names with commas}; None: ImageNet's
+    wanted: str,  # a class by one of its names, whatever the case, or by its number
+) -> int:  # its number
+    "The number of a class; a `ValueError` that has the nearest names if there is none."
+    names = dict(names or enumerate(imagenet_names()))
+    word = str(wanted).strip().lower()
+    if word.isdecimal() and int(word) in names: return int(word)
+    known: dict = {}
+    for number, title in names.items():
+        for name in str(title).split(','):
+            known.setdefault(name.strip().lower(), set()).add(number)
+    found = sorted(known.get(word, ()))
+    if len(found) == 1: return found[0]
+    if found:
+        raise ValueError(f'target: {wanted!r} is the name of several classes, {some(found)}; '
+                         'take one of these numbers')
+    near = get_close_matches(word, known, 3, .5)
+    hint = f'did you mean {" or ".join(map(repr, near))}?' if near else f'there are {some(known)}'
+    raise ValueError(f'target: there is no class {wanted!r}; {hint} '
+                     f'(a number: 0 to {max(names)})')
 
 # %% ../nbs/05_attack.ipynb #sure-line
-def sure_line(net, x, y, steps, seed) -> dict:
-    "The share that keeps its answer at 2/255, and that becomes and stays a goldfish at 8/255."
-    def untargeted(a, b): return pgd(net, a, b, 2 / 255, .5 / 255, steps, seed=seed, stop=True)
-    def to_goldfish(a, b):
+def sure_line(net, x, y, number, steps, seed) -> dict:
+    "The share that keeps its answer at 2/255, and of others that turns into class `number`."
+    def away(a, b): return pgd(net, a, b, 2 / 255, .5 / 255, steps, seed=seed, stop=True)
+    def leap(a, b): return fgsm(net, a, b, 8 / 255, targeted=True)
+    def aim(a, b):
         return pgd(net, a, b, 8 / 255, 1 / 255, 4 * steps, targeted=True, seed=seed, stop=True)
-    goal = torch.full_like(y, goldfish_of(net))
-    adv = in_batches(untargeted, x, y, title='PGD')
-    aimed = in_batches(to_goldfish, x, goal, title='PGD to goldfish')
-    title = f'goldfish, PGD-{4 * steps} at 8/255'
-    return {
-        'images': len(x),
-        f'keeps its answer, PGD-{steps} at 2/255': share(is_right(net, adv, y)),
+    kept = is_right(net, in_batches(away, x, y, title='PGD'), y)
+    line = {'images': len(x), f'keeps its answer, PGD-{steps} at 2/255': share(kept)}
+    others, word = x[y != number], net.call(number).split(',')[0]
+    if not len(others): return line
+    goal = torch.full((len(others),), number)
+    leapt = in_batches(leap, others, goal, title='FGSM')
+    aimed = in_batches(aim, others, goal, title=f'PGD to {word}')
+    title = f'{word}, PGD-{4 * steps} at 8/255'
+    return line | {
+        f'{word}, FGSM at 8/255': share(is_right(net, leapt, goal)),
         title: share(is_right(net, aimed, goal)),
         f'{title}, as PNG': share(is_right(net, as_png(aimed), goal)),
         f'{title}, as JPEG 75': share(is_right(net, as_jpeg(aimed), goal)),
     }
 
+# %% ../nbs/05_attack.ipynb #report-lines
 def report_lines(report) -> dict:
     "A report as lines of `scores.json`: {attack: {epsilon: robust accuracy, 'images': number}}."
     lines = {}
@@ -696,6 +735,49 @@ def report_lines(report) -> dict:
         row = {f'{e:g}/255' if e else 'clean': value for e, value in accuracy.items()}
         lines[attack] = row | {'images': int(part['images'].iloc[0])}
     return lines
+
+# %% ../nbs/05_attack.ipynb #four-attacks
+def four_attacks(
+    net: Target,
+    x: torch.Tensor,  # float (N,3,H,W) in 0..1
+    y: torch.Tensor,  # int64 (N,), the answers
+    number: int,  # of the class to aim at; an answer that is this already is not attacked so
+    eps: float,  # in grey levels, 0 to 255
+    step: float = 0.,  # PGD's, in grey levels; 0: a quarter of `eps`
+    steps: int = 10,  # PGD's
+    seed: int = 0,  # of PGD's start
+) -> dict:  # {title: float (N,3,H,W) in 0..1}, as `show_attack` wants them
+    "FGSM and PGD, and in a ball four times as large both towards a class."
+    step, far, to = step or eps / 4, min(4 * eps, 255), torch.full_like(y, number)
+    near, size, wide, stride = eps / 255, step / 255, far / 255, 2 * step / 255
+    made = {f'FGSM, {eps:g}/255': fgsm(net, x, y, near),
+            f'PGD, {eps:g}/255': pgd(net, x, y, near, size, steps, seed=seed)}
+    if (y == to).all(): return made
+    word = net.call(number).split(',')[0]
+    aimed = pgd(net, x, to, wide, stride, 4 * steps, targeted=True, seed=seed)
+    return made | {f'FGSM to {word}, {far:g}/255': fgsm(net, x, to, wide, targeted=True),
+                   f'PGD to {word}, {far:g}/255': aimed}
+
+def photo_batch(net: Target, path) -> tuple:  # float (1,3,size,size) in 0..1; int64 (1,)
+    "A photograph as a network is fed with it, and what the network calls it."
+    x = to_batch([read_image(path)], net.size)
+    with torch.no_grad(): return x, net(x).argmax(1)
+
+# %% ../nbs/05_attack.ipynb #check-settings
+def check_settings(**values):  # the parameters of a run by their names, numbers
+    "Raise a `ValueError` that names it for a parameter that makes no sense."
+    ranges = {'eps': (0, 255, 'grey levels above 0'), 'confident': (0, 1, 'a probability above 0')}
+    for name, value in values.items():
+        if name in ranges:
+            low, high, what = ranges[name]
+            if not low < value <= high:
+                raise ValueError(f'{name}: expected {what}, at most {high}, got {value}')
+        elif name == 'step':
+            if not 0 <= value <= 255:
+                raise ValueError('step: expected grey levels, 0 (a quarter of eps) to 255, '
+                                 f'got {value}')
+        elif not (value >= 1 and value == value // 1):
+            raise ValueError(f'{name}: expected a whole number of 1 or more, got {value}')
 
 # %% ../nbs/05_attack.ipynb #knobs
 def try_knobs(net, x, y, steps, seed, unit=1 / 255) -> pd.DataFrame:
@@ -829,6 +911,25 @@ def load_segmenter_target(segmenter, revision='main'):
     net = load_target(segmenter, revision)
     try: return VocLogits(net, label_table(net.names)), net.size
     except ValueError as e: print(f'{Path(segmenter).name} is not attacked: {e}')
+
+# %% ../nbs/05_attack.ipynb #mask-samples
+def mask_samples(
+    part: list,  # `Sample`s, padded to one size
+    truth: torch.Tensor,  # int64 (N,H,W), void where they were padded
+    masks: dict,  # from `attack_masks`: {'clean' or epsilon: int64 (N,H,W)}
+) -> tuple:  # a list of `Sample`s, image after image, and their titles
+    "For each image its truth and its masks, cut to the known pixels; titles over the first ones."
+    kinds = {'truth': truth} | {k if k == 'clean' else f'SegPGD, {k}/255': m
+                                for k, m in masks.items()}
+    samples = []
+    for i, sample in enumerate(part):
+        known = (truth[i] != VOID).numpy()
+        rows, cols = (np.flatnonzero(known.any(axis)) for axis in (1, 0))
+        cut = np.s_[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1] if len(rows) else np.s_[:]
+        for mask in kinds.values():
+            small = mask[i].numpy().astype(np.uint8)[cut]
+            samples.append(Sample(sample.id, sample.image[cut], mask=small))
+    return samples, [*kinds, *[''] * (len(samples) - len(kinds))]
 
 # %% ../nbs/05_attack.ipynb #smooth
 def smooth(x, sigma: float = 1.):

@@ -10,11 +10,12 @@ __all__ = ['rle_encode', 'rle_decode', 'encode_labels', 'encode_mask', 'write_su
 import csv
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 
-from .data import VOC_CLASSES, VOID, VocDataset
+from .data import VOC_CLASSES, VOID, Sample, VocDataset
 from .files import progress, replacing, some
 from .measure import dice
 
@@ -308,3 +309,45 @@ def score_submission(
         truth = s.mask == np.arange(1, len(VOC_CLASSES) + 1, dtype=np.uint8)[:, None, None]
         scores[s.id] = score_row(labels, s.labels), score_row(planes, truth, s.mask == VOID)
     return pd.DataFrame.from_dict(scores, 'index', columns=ROWS).rename_axis('Id')
+
+# %% ../nbs/06_submit.ipynb #submitted
+def submitted_sample(
+    submission: pd.DataFrame,  # from `read_submission`, and sound
+    id: str,  # of the image
+    data: VocDataset,  # that has it
+) -> Sample:
+    "What a submission says of an image, on the photograph; the truth is not asked."
+    image = data.read_image(id)
+    labels, runs = (submission.Predicted[f'{id}_{kind}'] for kind in ROWS)
+    planes = rle_decode(runs, (len(VOC_CLASSES), *image.shape[:2]))
+    mask = np.where(planes.any(0), planes.argmax(0) + 1, 0).astype(np.uint8)
+    return Sample(id, image, rle_decode(labels, (len(VOC_CLASSES),)), mask)
+
+# %% ../nbs/06_submit.ipynb #show-submitted
+def submitted_titles(
+    samples: list,  # of `submitted_sample`
+    scores: pd.DataFrame | None = None,  # from `score_submission`; None: there is no truth
+) -> list:  # a text for each
+    "The id, the labels that are submitted, and the scores if there are any."
+    titles = []
+    for s in samples:
+        words = ', '.join(np.array(VOC_CLASSES)[s.labels]) or 'no label'
+        title = f'{s.id}\n{fill(words, 30)}'
+        if scores is not None:
+            labels, mask = scores.loc[s.id, [*ROWS]]
+            title += f'\nlabels {labels:.2f}, mask {mask:.2f}'
+        titles.append(title)
+    return titles
+
+def show_submitted(
+    submission,  # a path, or the table that `read_submission` gives; a sound one
+    data: VocDataset,  # that it answers
+    scores: pd.DataFrame | None = None,  # from `score_submission`; None: there is no truth
+    most: int = 12,  # images
+):  # the matplotlib figure
+    "What is submitted for some images, spread over the data set."
+    from voc_cv.data import show_samples
+    table, n = submission_table(submission), min(most, len(data))
+    ids = [data.ids[i * len(data) // n] for i in range(n)]
+    samples = [submitted_sample(table, id, data) for id in ids]
+    return show_samples(samples, titles=submitted_titles(samples, scores))
