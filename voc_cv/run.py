@@ -90,6 +90,8 @@ def check_value(
 ):  # the value, of the default's type
     "`value` as the type of `default`, or a `ValueError`."
     if isinstance(default, float) and type(value) is int: value = float(value)
+    if isinstance(default, float) and re.fullmatch(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+', str(value)):
+        value = float(value)
     if default == '' and value is None: value = ''
     if type(value) is not type(default):
         raise ValueError(f'{name}: expected {type(default).__name__}, like its default '
@@ -525,6 +527,8 @@ def execute(
     if failure: raise StageError(f'{failure} {target}')
 
 # %% ../nbs/run.ipynb #listing
+KEPT = 'scores.json', 'params.yaml', 'report.html', 'run.log'
+
 def listing(
     out,  # a run's folder
 ) -> dict:  # name -> (time, size)
@@ -533,7 +537,7 @@ def listing(
     for p in Path(out).rglob('*'):
         name = p.relative_to(out)
         hidden = any(part.startswith('.') for part in name.parts)
-        kept = p.name in ('scores.json', 'params.yaml', 'report.html')
+        kept = p.name in KEPT or name.parts[0] == 'training'
         if hidden or kept or not p.is_file(): continue
         state = p.stat()
         found[str(name)] = state.st_mtime_ns, state.st_size
@@ -557,6 +561,16 @@ def written_since(out, before) -> list:
     "Names of the files of a run that are new or changed since the listing `before`."
     return [name for name, state in listing(out).items() if before.get(name) != state]
 
+# %% ../nbs/run.ipynb #forget-training
+def forget_training(
+    out: Path,  # a run's folder
+    stage: str,  # its name
+):
+    "Remove the checkpoints of a stage's trainings."
+    folder = out / 'training' / stage
+    if folder.is_dir(): shutil.rmtree(folder)
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()): folder.parent.rmdir()
+
 # %% ../nbs/run.ipynb #run-stage
 def run_stage(
     notebook: Path,  # the stage's
@@ -568,14 +582,16 @@ def run_stage(
     "Run a stage, note what it wrote, and remove what only its last run wrote."
     out, stage, start = Path(out), notebook.stem, time.time()
     old, before = read_note(out, stage), listing(out)
+    if old.get('begun') != key: forget_training(out, stage)
     given = values | ({'out': str(out)} if 'out' in values else {})
-    write_note(out, stage, old | {'key': ''})
+    write_note(out, stage, old | {'key': '', 'begun': key})
     try:
         execute(notebook, out / f'{stage}.ipynb', given, say)
     except BaseException:
         files = [*old.get('files', ()), *written_since(out, before)]
-        write_note(out, stage, {'key': '', 'files': dict.fromkeys(files)})
+        write_note(out, stage, {'key': '', 'begun': key, 'files': dict.fromkeys(files)})
         raise
+    forget_training(out, stage)
     files = written_since(out, before)
     remove_files(out, {*old.get('files', ())} - {*files})
     seconds = round(time.time() - start, 1)
