@@ -33,7 +33,11 @@ setup(
             f'share/voc_cv/{folder}',
             sorted(str(p.relative_to(here)) for p in (here / folder).glob(pattern)),
         )
-        for folder, pattern in (('nbs', '0*.ipynb'), ('params', '*.yaml'))
+        for folder, pattern in (
+            ('nbs', '0*.ipynb'),
+            ('params', '*.yaml'),
+            ('params/sweeps', '*.yaml'),
+        )
     ],
     python_requires=f'>={cfg["min_python"]}',
     install_requires=cfg['requirements'].split(),

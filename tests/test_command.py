@@ -26,9 +26,9 @@ def sets(tmp_path_factory):
 def test_help(command):
     done = command('--help')
     assert done.returncode == 0 and all(
-        word in done.stdout for word in ('run', 'info', 'check', 'score')
+        word in done.stdout for word in ('run', 'sweep', 'info', 'check', 'score')
     )
-    for sub in ('run', 'info', 'check', 'score'):
+    for sub in ('run', 'sweep', 'info', 'check', 'score'):
         assert command(sub, '--help').returncode == 0
 
 
@@ -74,6 +74,9 @@ def test_help_answers_at_once(command):
         (('run', '--params', 'nowhere.yaml'), 'smoke.yaml'),
         (('run', '--only', '12_win'), 'there is no stage'),
         (('run', '--root', 'nowhere'), 'nowhere: there is no such folder'),
+        (('run', '--stages', 'x'), 'invalid loads value'),
+        (('sweep', 'nowhere.yaml'), 'nowhere.yaml: there is no such file'),
+        (('sweep', 'batch.yaml', '-p', '03_segment.epoch=3'), "did you mean 'epochs'?"),
         (('info', 'nowhere'), 'nowhere: there is no such folder'),
         (('check', 'nowhere.csv', '--root', ''), 'nowhere.csv: there is no such file'),
         (('score', 'nowhere.csv'), 'say which data'),

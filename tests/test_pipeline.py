@@ -212,47 +212,73 @@ def tiny(folder, **stages):
     ]
 
 
-def wait_for(path, seconds=60):
+def wait_for(path, text='', seconds=60):
+    "Until a file is there and holds this text."
     end = time.time() + seconds
-    while not path.exists() and time.time() < end:
+    while not (path.exists() and text in path.read_text()) and time.time() < end:
         time.sleep(0.05)
     assert path.exists(), f'{path} did not appear'
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
-def test_killed_run_goes_on_where_it_was(tmp_path, how):
-    go = tiny(
-        tmp_path,
-        one='(out / "one.txt").write_text("1")',
-        two='(out / "started").touch(); time.sleep(0 if (out / "again").exists() else 60)\n'
-        '(out / "two.txt").write_text("2")',
-    )
+TRAINING = """done = out / "training" / "two" / "epochs"
+done.parent.mkdir(parents=True, exist_ok=True)
+begun = int(done.read_text()) if done.exists() else 0
+for epoch in range(begun, 4):
+    done.write_text(str(epoch + 1))
+    if epoch == 2 and not (out / "again").exists(): time.sleep(60)
+(out / "two.txt").write_text(f"{begun} epochs were done")
+"""
+
+
+def kill_in_training(folder, how):
+    "The command of two stages, of which the second was killed after the third of four epochs."
+    go = tiny(folder, one='(out / "one.txt").write_text("1")', two=TRAINING)
 
     def heed():  # a shell makes what it starts in the background deaf to it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     process = subprocess.Popen(
         go,
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=heed,
     )
-    wait_for(tmp_path / 'run' / 'started')
+    checkpoint = folder / 'run' / 'training' / 'two' / 'epochs'
+    wait_for(checkpoint, '3')
     os.killpg(process.pid, how) if how == signal.SIGKILL else process.send_signal(how)
     process.wait(30)
-    assert process.returncode != 0 and not (tmp_path / 'run' / 'two.txt').exists()
-    (tmp_path / 'run' / 'again').touch()
+    assert process.returncode != 0 and not (folder / 'run' / 'two.txt').exists()
+    assert checkpoint.read_text() == '3', 'what is needed to go on is left'
+    (folder / 'run' / 'again').touch()
+    return go
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_killed_run_goes_on_where_it_was(tmp_path, how):
+    go = kill_in_training(tmp_path, how)
     done = run(*go, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (
-        'one              unchanged, kept' in done.stdout
-        and (tmp_path / 'run' / 'two.txt').exists()
-    )
-    assert not [
-        p for p in (tmp_path / 'run').iterdir() if p.name.startswith('.') and p.name != '.stages'
-    ], 'what the killed run left is cleared away'
+    assert 'one              unchanged, kept' in done.stdout
+    assert (tmp_path / 'run' / 'two.txt').read_text() == '3 epochs were done'
+    assert {p.name for p in (tmp_path / 'run').iterdir()} == {
+        '.stages',
+        'again',
+        'one.ipynb',
+        'one.txt',
+        'two.ipynb',
+        'two.txt',
+    }, 'what the killed run left is cleared away, the checkpoint too'
+
+
+def test_killed_training_of_other_code_begins_anew(tmp_path):
+    kill_in_training(tmp_path, signal.SIGKILL)
+    go = tiny(tmp_path, one='(out / "one.txt").write_text("1")', two=TRAINING + 'print("new")')
+    done = run(*go, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run' / 'two.txt').read_text() == '0 epochs were done'
+    assert not (tmp_path / 'run' / 'training').exists()
 
 
 def test_files_of_an_earlier_run_go_away(tmp_path):

@@ -90,6 +90,8 @@ def check_value(
 ):  # the value, of the default's type
     "`value` as the type of `default`, or a `ValueError`."
     if isinstance(default, float) and type(value) is int: value = float(value)
+    if isinstance(default, float) and re.fullmatch(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+', str(value)):
+        value = float(value)
     if default == '' and value is None: value = ''
     if type(value) is not type(default):
         raise ValueError(f'{name}: expected {type(default).__name__}, like its default '
@@ -123,7 +125,11 @@ def refuse(
     raise ValueError(f'there is no {what} {str(name)!r}; {hint}')
 
 # %% ../nbs/run.ipynb #stages-with
-def stages_with(known, stage, name) -> list:
+def stages_with(
+    known: dict,  # stage -> {name -> default}
+    stage: str,  # a stage, or 'all'
+    name: str,  # of a parameter
+) -> list:  # of stages
     "The stages that a parameter of `stage`, or of 'all', goes to; refused if there are none."
     among = [*known] if stage == 'all' else [stage]
     where = [s for s in among if name in known[s]]
@@ -152,22 +158,25 @@ def resolve(
     return values
 
 # %% ../nbs/run.ipynb #find-params
-def find_params(path) -> Path:
+def find_params(
+    path,  # of a YAML file
+    folder: Path | None = None,  # where those of the project are; None: its folder `params`
+) -> Path:
     "A file of parameters; one that comes with the project may be called by its name."
-    ours = project_folder('params') / Path(path).name
+    folder = folder or project_folder('params')
+    ours = folder / Path(path).name
     if Path(path).is_file(): return Path(path)
     if str(path) == ours.name and ours.is_file(): return ours
-    names = sorted(p.name for p in project_folder('params').glob('*.yaml'))
-    raise FileNotFoundError(
-        f'{path}: there is no such file; the ones that come with the project are {some(names)}')
+    names = sorted(p.name for p in folder.glob('*.yaml'))
+    raise FileNotFoundError(f'{path}: there is no such file; '
+                            f'the ones that come with the project are {some(names, 10)}')
 
 # %% ../nbs/run.ipynb #read-params
-def read_params(
-    path,  # a YAML file: a block of name: value for a stage, or for `all`
-) -> dict:  # stage or 'all' -> {name -> value}
-    "The parameters in a file, which may be a run's params.yaml."
+def read_blocks(
+    path: Path,  # of a YAML file
+) -> dict:  # what it holds; {} if it is empty
+    "A YAML file of `name: ...`."
     import yaml
-    path = find_params(path)
     try:
         given = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as e:
@@ -175,6 +184,13 @@ def read_params(
     if not isinstance(given, dict):
         raise ValueError(
             f'{path}: expected blocks of parameters by stage, got {type(given).__name__}')
+    return given
+
+def read_params(
+    path,  # a YAML file: a block of name: value for a stage, or for `all`
+) -> dict:  # stage or 'all' -> {name -> value}
+    "The parameters in a file, which may be a run's params.yaml."
+    given = read_blocks(find_params(path))
     return given.get('parameters', given)
 
 # %% ../nbs/run.ipynb #parse-override
@@ -324,7 +340,10 @@ def stage_key(
 def note_path(out, stage) -> Path:
     return Path(out) / '.stages' / f'{stage}.json'
 
-def read_note(out, stage) -> dict:
+def read_note(
+    out,  # a run's folder
+    stage: str,  # its name
+) -> dict:  # key, files, scores, parameters, seconds
     "What is noted of a stage that has run; {} if it has not."
     path = note_path(out, stage)
     return json.loads(path.read_text()) if path.exists() else {}
@@ -525,6 +544,8 @@ def execute(
     if failure: raise StageError(f'{failure} {target}')
 
 # %% ../nbs/run.ipynb #listing
+KEPT = 'scores.json', 'params.yaml', 'report.html', 'run.log'
+
 def listing(
     out,  # a run's folder
 ) -> dict:  # name -> (time, size)
@@ -533,7 +554,7 @@ def listing(
     for p in Path(out).rglob('*'):
         name = p.relative_to(out)
         hidden = any(part.startswith('.') for part in name.parts)
-        kept = p.name in ('scores.json', 'params.yaml', 'report.html')
+        kept = p.name in KEPT or name.parts[0] == 'training'
         if hidden or kept or not p.is_file(): continue
         state = p.stat()
         found[str(name)] = state.st_mtime_ns, state.st_size
@@ -557,6 +578,16 @@ def written_since(out, before) -> list:
     "Names of the files of a run that are new or changed since the listing `before`."
     return [name for name, state in listing(out).items() if before.get(name) != state]
 
+# %% ../nbs/run.ipynb #forget-training
+def forget_training(
+    out: Path,  # a run's folder
+    stage: str,  # its name
+):
+    "Remove the checkpoints of a stage's trainings."
+    folder = out / 'training' / stage
+    if folder.is_dir(): shutil.rmtree(folder)
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()): folder.parent.rmdir()
+
 # %% ../nbs/run.ipynb #run-stage
 def run_stage(
     notebook: Path,  # the stage's
@@ -568,14 +599,16 @@ def run_stage(
     "Run a stage, note what it wrote, and remove what only its last run wrote."
     out, stage, start = Path(out), notebook.stem, time.time()
     old, before = read_note(out, stage), listing(out)
+    if old.get('begun') != key: forget_training(out, stage)
     given = values | ({'out': str(out)} if 'out' in values else {})
-    write_note(out, stage, old | {'key': ''})
+    write_note(out, stage, old | {'key': '', 'begun': key})
     try:
         execute(notebook, out / f'{stage}.ipynb', given, say)
     except BaseException:
         files = [*old.get('files', ()), *written_since(out, before)]
-        write_note(out, stage, {'key': '', 'files': dict.fromkeys(files)})
+        write_note(out, stage, {'key': '', 'begun': key, 'files': dict.fromkeys(files)})
         raise
+    forget_training(out, stage)
     files = written_since(out, before)
     remove_files(out, {*old.get('files', ())} - {*files})
     seconds = round(time.time() - start, 1)
@@ -585,7 +618,9 @@ def run_stage(
     return seconds
 
 # %% ../nbs/run.ipynb #scoreboard
-def shorten(value) -> str:
+def shorten(
+    value,  # a number or a text
+) -> str:
     "A number with four digits, nothing for a missing one."
     import pandas as pd
     if pd.isna(value): return ''
@@ -720,13 +755,43 @@ def choose_stages(
     stages,  # all of them, in order
     only=None,  # names, or their beginnings or ends, such as '03' or 'segment'
     start=None,  # likewise: from this one on
-) -> list:
+) -> list:  # of their names, in order
     "The stages to run."
     chosen = {find_stage(stages, text) for text in only or ()}
     if only: return [s for s in stages if s in chosen]
     return stages[stages.index(find_stage(stages, start)):] if start else [*stages]
 
 # %% ../nbs/run.ipynb #all-parameters
+def check_splits(
+    values: dict,  # stage -> {name -> value}
+):
+    "Refuse to report on images that are learned from."
+    for stage, v in values.items():
+        if v.get('split') in ('train', 'tune'):
+            raise ValueError(f'{stage}.split: {v["split"]!r} names images that are learned from; '
+                             'report on others')
+
+def lay_over(
+    known: dict,  # stage -> {name -> default}
+    values: dict,  # stage -> {name -> value} so far
+    root,  # the data's folder; None: as it is
+    overrides,  # 'stage.name=value' or 'name=value'
+) -> dict:  # stage -> {name -> value}
+    "`values` with what the command line says laid over them."
+    said = [('all', 'root', str(root))] if root else []
+    for stage, name, text in [*said, *map(parse_override, overrides)]:
+        values = resolve(known, {stage: {name: text}}, values, parse_value)
+    check_splits(values)
+    return values
+
+# %% ../nbs/run.ipynb #all-layers
+def known_parameters(
+    nbs: Path,  # the notebooks' folder
+    stages,  # their names
+) -> dict:  # stage -> {name -> default}
+    "What parameters there are."
+    return {s: stage_parameters(nbs / f'{s}.ipynb') for s in stages}
+
 def all_parameters(
     nbs: Path,  # the notebooks' folder
     stages,  # their names
@@ -735,16 +800,8 @@ def all_parameters(
     overrides,  # 'stage.name=value' or 'name=value'
 ) -> dict:  # stage -> {name -> value}
     "The notebooks' defaults, then the file, then the root, then `overrides`; the later prevail."
-    known = {s: stage_parameters(nbs / f'{s}.ipynb') for s in stages}
-    values = resolve(known, read_params(params))
-    said = [('all', 'root', str(root))] if root else []
-    for stage, name, text in [*said, *map(parse_override, overrides)]:
-        values = resolve(known, {stage: {name: text}}, values, parse_value)
-    for stage, v in values.items():
-        if v.get('split') in ('train', 'tune'):
-            raise ValueError(f'{stage}.split: {v["split"]!r} names images that are learned from; '
-                             'report on others')
-    return values
+    known = known_parameters(nbs, stages)
+    return lay_over(known, resolve(known, read_params(params)), root, overrides)
 
 # %% ../nbs/run.ipynb #check-installed
 FRAMEWORKS = ('torch', 'transformers', 'efficientnet_lite_pytorch', 'keras', 'tensorflow')
@@ -768,9 +825,18 @@ def keep_or_run(notebook, out, values, inputs, force, say) -> None:
     if say: say(f'{stage:16} {closing}')
 
 # %% ../nbs/run.ipynb #log
-def log(text):
+def log(
+    text: str,  # the line
+):
     "A line of the log, at once, also into a file."
     print(text, flush=True)
+
+# %% ../nbs/run.ipynb #usual-params
+def usual_params(
+    root,  # the data's folder, or None
+) -> Path:
+    "The file of parameters where none is named: for photographs, or without `root` for toys."
+    return project_folder('params') / ('voc.yaml' if root else 'smoke.yaml')
 
 # %% ../nbs/run.ipynb #run-pipeline
 def run_pipeline(
@@ -787,7 +853,7 @@ def run_pipeline(
 ) -> Path:  # the run's folder
     "Run the notebooks in order; a stage whose parameters, code and inputs are unchanged is kept."
     stages, nbs = stages or STAGES, Path(nbs or project_folder('nbs'))
-    params = Path(params or project_folder('params') / ('voc.yaml' if root else 'smoke.yaml'))
+    params = Path(params or usual_params(root))
     values = all_parameters(nbs, stages, params, root, overrides)
     chosen = choose_stages([*stages], only, start)
     roots = {v['root'] for v in values.values() if 'root' in v}
@@ -891,6 +957,20 @@ def score_file(file, data) -> int:
     print(f'{"mean":15} {scores.to_numpy().mean():.4f}   (Dice, {len(scores)} images)')
     return 0
 
+# %% ../nbs/run.ipynb #add-shared
+def add_shared(sub):
+    "The arguments that `run` and `sweep` have in common."
+    sub.add_argument('--root', help='the data: a VOCdevkit or contest folder '
+                     '(default: toy images drawn on the spot)')
+    sub.add_argument('-p', dest='overrides', action='append', default=[],
+                     metavar='STAGE.NAME=VALUE', help='a parameter of one stage, or NAME=VALUE '
+                     'for every stage that has it; may be repeated')
+    sub.add_argument('--only', action='append', metavar='STAGE',
+                     help='run just this stage; may be repeated')
+    sub.add_argument('--nbs', help="a folder of notebooks of your own (default: the project's)")
+    sub.add_argument('--stages', type=json.loads, metavar='JSON', help='what these notebooks are: '
+                     """'{"stage": ["a stage whose files it reads", ...], ...}'""")
+
 # %% ../nbs/run.ipynb #add-run
 def add_run(commands):
     "The command `run` and its arguments."
@@ -898,18 +978,24 @@ def add_run(commands):
     run = commands.add_parser('run', help='run the pipeline', description=text)
     run.add_argument('--params', help='a YAML file of parameters '
                      '(default: params/voc.yaml with --root, else params/smoke.yaml)')
-    run.add_argument('--root', help='the data: a VOCdevkit or contest folder '
-                     '(default: toy images drawn on the spot)')
     run.add_argument('--out', help="the run's folder (default: runs/PARAMS-DATA)")
-    run.add_argument('-p', dest='overrides', action='append', default=[],
-                     metavar='STAGE.NAME=VALUE', help='a parameter of one stage, or NAME=VALUE '
-                     'for every stage that has it; may be repeated')
-    run.add_argument('--only', action='append', metavar='STAGE',
-                     help='run just this stage; may be repeated')
+    add_shared(run)
     run.add_argument('--from', dest='start', metavar='STAGE',
                      help='run this stage and those after it')
     run.add_argument('--force', action='store_true',
                      help='run stages again that have not changed')
+
+def add_sweep(commands):
+    "The command `sweep` and its arguments."
+    text = 'Run the pipeline once for each combination of the values that a file varies.'
+    sweep = commands.add_parser('sweep', help='many runs that differ in a few parameters',
+                                description=text)
+    sweep.add_argument('file', help='a YAML file that says what varies; '
+                       "one of the project's, in params/sweeps, by its name")
+    sweep.add_argument('--out', help="the runs' folder (default: runs/sweep-FILE-DATA)")
+    add_shared(sweep)
+    sweep.add_argument('--jobs', type=int, default=1, metavar='N',
+                       help='so many runs at once, which share the cores (default: 1)')
 
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):
@@ -929,8 +1015,9 @@ def make_parser():
     parser = argparse.ArgumentParser(
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
-        dest='command', required=True, metavar='run | info | check | score')
+        dest='command', required=True, metavar='run | sweep | info | check | score')
     add_run(commands)
+    add_sweep(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -943,8 +1030,13 @@ def dispatch(args) -> int:
     "Do what the arguments say; returns the exit code."
     if args.command == 'run':
         run_pipeline(args.params, args.root, args.out, args.overrides, args.only, args.start,
-                     args.force)
+                     args.force, stages=args.stages, nbs=args.nbs)
         return 0
+    if args.command == 'sweep':
+        from voc_cv.scale import run_sweep
+        table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
+                          stages=args.stages, nbs=args.nbs)
+        return int(table.failure.ne('').any())
     if args.command == 'info': return 0 if show_info(args.root) else 1
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)
     return check_file(args.file, data) if args.command == 'check' else score_file(args.file, data)
@@ -964,6 +1056,6 @@ def main(
         print(f'voc_cv {args.command}: {e}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('\nvoc_cv: interrupted; the same command goes on with the stage that was cut off',
+        print('\nvoc_cv: interrupted; what is done is kept, the same command goes on from there',
               file=sys.stderr)
         return 130
