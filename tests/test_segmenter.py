@@ -1,7 +1,6 @@
 "Segmenters: the real one where it is at hand, tiny ones of all families, folders that load."
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from voc_cv.segment import (
     build_segmenter,
     build_unet,
     decoder_segmenter,
-    fine_tune_segmenter,
     keras_segmenter,
     load_segmenter,
     predict_masks,
@@ -201,40 +199,6 @@ def test_detr_panoptic_is_renamed(tmp_path):
         assert values(masks) == {answer}
     with pytest.raises(ValueError, match='DETR panoptic looks once'):
         load_segmenter(tmp_path, flip=True)
-
-
-def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
-    tiny, mine, toys = tmp_path / 'tiny', tmp_path / 'mine', toy_voc(6)
-    config = transformers.MobileNetV2Config(depth_multiplier=0.35, num_labels=3)
-    transformers.MobileNetV2ForImageClassification(config).save_pretrained(tiny)
-    transformers.MobileNetV2ImageProcessor().save_pretrained(tiny)
-    trainer = transformers.Trainer
-    save, step, steps = trainer._save_checkpoint, trainer.training_step, []
-
-    def learn(folder):
-        return fine_tune_segmenter(
-            folder, tiny, toys[:4], toys[4:], size=65, epochs=2, batch=2, device='cpu'
-        )
-
-    def save_and_stop(self, *args):
-        save(self, *args)
-        raise KeyboardInterrupt
-
-    def count_step(*args):
-        steps.append(0)
-        return step(*args)
-
-    whole = learn(tmp_path / 'whole')
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer, '_save_checkpoint', save_and_stop)  # its last act
-        learn(mine)
-    assert not mine.exists() and Path(f'{mine}-training').is_dir()
-    monkeypatch.setattr(trainer, 'training_step', count_step)
-    history = learn(mine)
-    assert len(steps) == 2, 'the second epoch has two steps, the first is not repeated'
-    assert len(history) == 2 and not Path(f'{mine}-training').exists()
-    assert history.loss[0] == pytest.approx(whole.loss[0], rel=1e-5)
-    assert load_segmenter(mine, device='cpu').align_corners
 
 
 @pytest.mark.parametrize('architecture', MULTIPLES)

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -32,12 +33,14 @@ from .measure import mask_metrics, overlap
 # %% ../nbs/03_segment.ipynb #own-imports
 from voc_cv.augment import (
     augment_dataset,
+    augmentation,
     brightness_contrast,
     color_jitter,
     compose,
     fitted,
     hflip,
     mirrored,
+    offline_copies,
     pad_to,
     random_resized_crop,
     resize,
@@ -52,21 +55,29 @@ from voc_cv.data import (
     show_mask,
     voc_palette,
 )
-from .files import batches, progress, replacing, some
+from .files import batches, digest, progress, replacing, some
 from voc_cv.nets import (
     MULTIPLES,
+    batch_size,
     best_device,
+    checkpoint_file,
     descend,
     fit_best,
     from_pretrained,
+    keras_state,
     label_table,
     load_backbone,
     load_pixel_scores,
     load_pretrained,
+    model_digest,
     model_kind,
     on_device,
+    thread_count,
     to_pixels,
+    torch_state,
     trained_here,
+    uses_bf16,
+    weights_digest,
     weights_of,
 )
 
@@ -390,6 +401,53 @@ def named_loss(
     def loss(truth, logits): return sum(losses[part](truth, logits) for part in parts)
     return loss
 
+# %% ../nbs/03_segment.ipynb #check-word
+def check_word(name, value, words):
+    "Raise an error unless the parameter `name` has one of the values that it may have."
+    if value not in words:
+        raise ValueError(f'{name}: expected {" or ".join(map(repr, words))}, got {value!r}')
+
+def check_trackers(report_to):
+    "Raise an error unless transformers knows every tracker and finds it installed."
+    from transformers.integrations import get_available_reporting_integrations
+    there = ['none', *get_available_reporting_integrations()]
+    if wrong := {*report_to.split()} - {*there}:
+        raise ValueError(f'report_to: expected none, or trackers that are installed (here: '
+                         f'{some(there)}), got {some(sorted(wrong))}')
+
+# %% ../nbs/03_segment.ipynb #steering
+STEERING: dict = {
+    'batch': 0, 'lr': 0., 'workers': 0, 'optimizer': 'adam', 'schedule': 'cosine',
+    'augment': 'ours', 'precision': 'auto', 'patience': 0, 'report_to': 'none',
+}
+
+def steering(**given) -> dict:
+    "What steers a training, checked; what is not given is as in `STEERING`."
+    how = STEERING | given
+    check_word('optimizer', how['optimizer'], ('adam', 'adamw'))
+    check_word('schedule', how['schedule'], ('cosine', 'constant'))
+    augmentation(how['augment'], None)
+    uses_bf16(how['precision'], 'cpu')
+    batch_size(how['batch'], 1, 1, 'cpu')
+    thread_count(how['workers'])
+    for name in ('lr', 'patience'):
+        if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
+    if how['report_to'] != 'none': check_trackers(how['report_to'])
+    return how
+
+# %% ../nbs/03_segment.ipynb #with-copies
+def with_copies(
+    data: VocDataset,  # to train on, without the images held back
+    copies: int,  # varied copies of each image by the original's recipe; 0: the data as they are
+    seed: int,  # of all luck
+) -> VocDataset:  # of (1 + copies) * len(data) images, all squashed to 224 pixels; or `data`
+    "The images and varied copies of them."
+    if copies < 0: raise ValueError(f'copies: expected 0 or more, got {copies}')
+    if not copies: return data
+    more = offline_copies(data, augmentation('original', None), copies, 224, seed)
+    more.key = data.key and digest(data.key, 'copies', copies, seed)
+    return more
+
 # %% ../nbs/03_segment.ipynb #convolution
 def convolution(inputs, outputs, kernel=3):
     "Convolution, batch normalisation, ReLU: (N,inputs,H,W) -> (N,outputs,H,W)."
@@ -423,6 +481,23 @@ class Decoder(nn.Module):
             x = merge(F.interpolate(x, m.shape[2:], mode='bilinear') + side(m))
         return self.last(x)
 
+# %% ../nbs/03_segment.ipynb #read-ahead
+def read_ahead(
+    make,  # id -> anything; called in several threads at once
+    ids,  # a list
+    batch: int,  # how many at a time
+    title: str,  # of the bar
+    workers: int = 0,  # threads; 0: what suits
+):  # yields lists of what `make` gave, in order
+    "What is made of ids, a batch at a time; the next one is made while this one is worked on."
+    with ThreadPoolExecutor(thread_count(workers)) as pool:
+        ready = None
+        for part in batches(ids, batch, title):
+            coming = pool.map(make, part)
+            if ready is not None: yield [*ready]
+            ready = coming
+        if ready is not None: yield [*ready]
+
 # %% ../nbs/03_segment.ipynb #maps
 def feature_maps(
     data: VocDataset,  # with masks
@@ -430,14 +505,15 @@ def feature_maps(
     size: int,  # of the square that the backbone sees, a multiple of 32
     batch: int = 16,  # images at once
     device: str | None = None,  # None: a GPU if there is one
+    workers: int = 0,  # threads that read; 0: what suits
 ) -> tuple[list, torch.Tensor]:  # float16 (N,C,size/8,..), ..; uint8 (N,size/4,..), padding void
     "What a frozen backbone sees in every image, and the masks at a quarter of the size."
     if size % 32: raise ValueError(f'size: expected a multiple of 32, got {size}')
     device, found = best_device(device), []
     masks: list = []
+    def square(id): return pad_to(data[id], size=size)
     with on_device(net, device), torch.inference_mode():
-        for part in batches(data, batch, f'Maps of {data.name}'):
-            samples = [pad_to(s, size=size) for s in part]
+        for samples in read_ahead(square, data.ids, batch, f'Maps of {data.name}', workers):
             pixels = to_pixels(np.stack([s.image for s in samples]), device)
             found.append([m.half().cpu() for m in net.pyramid(pixels)])
             masks += [resize(s, size=(size // 4, size // 4)).mask for s in samples]
@@ -484,14 +560,14 @@ def decoder_epoch(decoder, maps, masks, weights, rows, update) -> dict:
 
 # %% ../nbs/03_segment.ipynb #one-cycle
 def one_cycle(model, lr, steps):
-    "AdamW and a function that takes a loss, makes a step down its gradient, and returns its value."
+    "AdamW, its cycle, and a function that takes a loss, steps down its gradient, and returns it."
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     def update(loss):
         value = descend(optimizer, loss)
         schedule.step()
         return value
-    return optimizer, update
+    return optimizer, schedule, update
 
 # %% ../nbs/03_segment.ipynb #fit-decoder
 def fit_decoder(
@@ -503,6 +579,8 @@ def fit_decoder(
     lr: float = 4e-3,  # the highest learning rate of the cycle
     seed: int = 0,  # of first weights, order and dropout
     device: str | None = None,  # None: a GPU if there is one
+    patience: int = 0,  # end after so many epochs without a better one; 0: never
+    checkpoint='',  # the file to keep a checkpoint in; '': none
 ) -> tuple[Decoder, pd.DataFrame]:  # that of the best epoch; loss, mIoU and F-score of each
     "Train a decoder with AdamW and weighted cross-entropy; keep the epoch with the best mIoU."
     (maps, masks), device = fit, best_device(device)
@@ -510,14 +588,15 @@ def fit_decoder(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         decoder = Decoder(tuple(m.shape[1] for m in maps)).to(device)
-        _, update = one_cycle(decoder, lr, epochs * -(-len(masks) // batch))
+        *parts, update = one_cycle(decoder, lr, epochs * -(-len(masks) // batch))
         def run_epoch(epoch):
             rows = torch.randperm(len(masks)).split(batch)
             return decoder_epoch(decoder, maps, masks, weights, rows, update)
         def score(): return score_maps(decoder, *tune, weights)
         def snapshot(): return weights_of(decoder)
         history = fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot,
-                           decoder.load_state_dict, 'Decoder')
+                           decoder.load_state_dict, 'Decoder', patience, checkpoint,
+                           torch_state(decoder, *parts))
     return decoder.cpu().eval().requires_grad_(False), history
 
 # %% ../nbs/03_segment.ipynb #show-history
@@ -597,6 +676,16 @@ def wild(size):
         (color_jitter, .5),
         (brightness_contrast, .5),
     )
+
+# %% ../nbs/03_segment.ipynb #recipe
+def recipe(
+    name: str,  # of `augmentation`: 'ours' is `wild`
+    size: int,  # of the squares
+):  # (Sample, Generator) -> Sample of that size
+    "The augmentation of this name, for a network that sees squares."
+    def scaled(sample, rng): return resize(sample, size=fitted(sample.image.shape[:2], size))
+    if name == 'ours': return wild(size)
+    return compose(scaled, augmentation(name, None), partial(pad_to, size=size))
 
 # %% ../nbs/03_segment.ipynb #trainer-data
 class TrainerData:
@@ -679,6 +768,8 @@ def trainer_arguments(
     bf16: bool = False,  # 16-bit numbers where the hardware has them
     seed: int = 0,
     device: str | None = None,  # None: a GPU if there is one
+    workers: int = 0,  # processes that read; 0: on a CPU none, since it has enough to do
+    report_to: str = 'none',  # trackers of transformers, with spaces between them
 ):
     "Poly learning rate, an evaluation and a checkpoint each epoch, the best one at the end."
     import transformers
@@ -690,8 +781,9 @@ def trainer_arguments(
         per_device_train_batch_size=batch, per_device_eval_batch_size=batch,
         lr_scheduler_type='polynomial', lr_scheduler_kwargs={'power': .9, 'lr_end': 0.},
         **every, **best, save_total_limit=1, load_best_model_at_end=True,
-        remove_unused_columns=False, label_names=['labels'], report_to='none',
+        remove_unused_columns=False, label_names=['labels'], report_to=report_to.split(),
         use_cpu=on_cpu, dataloader_pin_memory=not on_cpu,
+        dataloader_num_workers=workers or (0 if on_cpu else thread_count()),
     )
 
 # %% ../nbs/03_segment.ipynb #pixel-logits
@@ -718,14 +810,20 @@ def pixel_loss(model, weights, confusion, outputs, labels, num_items_in_batch=No
     return F.cross_entropy(logits, labels, weights, ignore_index=VOID)
 
 # %% ../nbs/03_segment.ipynb #epoch-figures
-def epoch_figures():
-    "A callback of the Trainer that logs mIoU and F-score of the images that an epoch trained on."
+def epoch_figures(patience=0):
+    """A callback of the Trainer that logs mIoU and F-score of the images that an epoch trained on,
+    and ends the training after `patience` epochs without a better one; 0: never."""
     from transformers import TrainerCallback
     class Watch(TrainerCallback):
         def __init__(self): self.confusion = np.zeros((21, 21), np.int64)
         def on_epoch_begin(self, *_, **__): self.confusion[:] = 0
         def on_log(self, args, state, control, logs, **_):
             if 'loss' in logs: state.log_history[-1].update(overlap(self.confusion))
+        def on_evaluate(self, args, state, control, **_):
+            # asked of the log, which is in the checkpoints, not of a counter, which would not be
+            seen = [line['eval_mIoU'] for line in state.log_history if 'eval_mIoU' in line]
+            if patience and len(seen) - 1 - np.argmax(seen) >= patience:
+                control.should_training_stop = True
     return Watch()
 
 # %% ../nbs/03_segment.ipynb #trainer-history
@@ -738,18 +836,29 @@ def trainer_history(log) -> pd.DataFrame:
     names = dict(zip(figures, figures, strict=True)) | {f'eval_{f}': f'tune {f}' for f in figures}
     return whole[[*names]].rename(columns=names).rename_axis('epoch')
 
+# %% ../nbs/03_segment.ipynb #fingerprint
+def fingerprint(
+    fit: VocDataset,  # trained on
+    tune: VocDataset,  # chosen by
+    how: dict,  # parameters, of `steering` or of `trainer_arguments`
+    *about,  # whatever else the training depends on
+) -> tuple:  # of plain values, for `digest` and `checkpoint_file`
+    "All that a training depends on, so that a checkpoint of another one is not taken for its own."
+    same = sorted((k, v) for k, v in how.items() if k not in ('workers', 'report_to'))
+    return fit.key or fit.ids, tune.key or tune.ids, same, *about
+
 # %% ../nbs/03_segment.ipynb #segmenter-trainer
-def segmenter_trainer(model, processor, args, fit, tune, size, weights):
+def segmenter_trainer(model, processor, args, fit, tune, size, weights, augment, patience):
     "The Trainer of a segmenter: its data, loss, figures and optimizer."
     import transformers
-    watch = epoch_figures()
+    watch = epoch_figures(patience)
     def count(logits, labels):
         return batch_confusion(pixel_logits(model, logits, labels.shape[1:]), labels)
     def figures(answer): return overlap(answer.predictions.sum(0))
     optimizer = torch.optim.AdamW(two_speeds(model, args.learning_rate), weight_decay=1e-2)
     return transformers.Trainer(
         model, args, partial(to_tensors, processor=processor),
-        TrainerData(fit, size, wild(size), args.seed), TrainerData(tune, size),
+        TrainerData(fit, size, recipe(augment, size), args.seed), TrainerData(tune, size),
         compute_loss_func=partial(pixel_loss, model, weights, watch.confusion),
         preprocess_logits_for_metrics=count, compute_metrics=figures,
         callbacks=[watch], optimizers=(optimizer, None),
@@ -764,7 +873,7 @@ def save_trainable(folder, model, processor):
 
 # %% ../nbs/03_segment.ipynb #fine-tune
 def fine_tune_segmenter(
-    folder,  # receives the model; checkpoints are in `{folder}-training` until it is there
+    folder,  # receives the model
     name,  # a hub id or a folder: an image model, or a segmenter of any classes
     fit: VocDataset,  # with masks, to train on
     tune: VocDataset,  # to choose the epoch by
@@ -773,20 +882,29 @@ def fine_tune_segmenter(
     revision: str = 'main',  # of the hub's model
     batch: int = 8,  # images a step
     lr: float = 1e-4,  # of the pretrained part; the head's is twenty times that
-    **how,  # epochs, bf16, seed, device of `trainer_arguments`
+    augment: str = 'ours',  # of `recipe`
+    patience: int = 0,  # end after so many epochs without a better one; 0: never
+    checkpoints='',  # a folder for them, until the model is there; '': `{folder}-training`
+    **how,  # epochs, bf16, seed, device, workers, report_to of `trainer_arguments`
 ) -> pd.DataFrame:  # a row an epoch: loss, mIoU, F-score, of the images trained on and of tune
     "Train a pretrained model; one that was stopped goes on at its last whole epoch."
     import transformers
-    args = trainer_arguments(f'{folder}-training', batch=batch, lr=lr, **how)
+    checkpoints = checkpoints or f'{folder}-training'
+    known = None if weights is None else np.asarray(weights).tolist()
+    mark = digest(*fingerprint(
+        fit, tune, how, model_digest(name, revision), size, known, batch, lr, augment, patience,
+        torch.__version__, transformers.__version__))
+    args = trainer_arguments(Path(checkpoints) / mark, batch=batch, lr=lr, **how)
     transformers.set_seed(args.seed)
     # a batch of one has no statistics for the head's batch normalisation
     if len(fit) % batch == 1: fit = fit.subset(fit.ids[:-1])
     model, processor = load_trainable(name, size, revision)
-    trainer = segmenter_trainer(model, processor, args, fit, tune, size, weights)
+    trainer = segmenter_trainer(
+        model, processor, args, fit, tune, size, weights, augment, patience)
     stopped = any(Path(args.output_dir).glob('checkpoint-*'))
     trainer.train(resume_from_checkpoint=stopped)
     save_trainable(folder, model.cpu(), processor)
-    shutil.rmtree(args.output_dir)
+    shutil.rmtree(checkpoints)
     return trainer_history(trainer.state.log_history)
 
 # %% ../nbs/03_segment.ipynb #unet
@@ -830,7 +948,7 @@ def build_unet(
     x = conv_block(x, bottleneck)
     for f, details in zip(reversed(filters), reversed(kept), strict=True):
         x = up_block(x, details, f, dropout)
-    return keras.Model(inputs, layers.Conv2D(n_classes, 1)(x), name='unet')
+    return keras.Model(inputs, layers.Conv2D(n_classes, 1, dtype='float32')(x), name='unet')
 
 # %% ../nbs/03_segment.ipynb #stack
 def stack(data, order=None):
@@ -841,13 +959,65 @@ def stack(data, order=None):
 
 # %% ../nbs/03_segment.ipynb #batches-class
 class Batches(keras.utils.PyDataset):
-    "What `stack` gives, batch by batch, made when it is asked for."
-    def __init__(self, data, order, batch):
-        super().__init__(workers=2)
+    "What `stack` gives, batch by batch, made by threads before it is asked for."
+    def __init__(self, data, order, batch, workers=0):
+        super().__init__(workers=thread_count(workers))
         self.data, self.parts = data, np.split(order, range(batch, len(order), batch))
 
     def __len__(self): return len(self.parts)
     def __getitem__(self, i): return stack(self.data, self.parts[i])
+
+# %% ../nbs/03_segment.ipynb #keras-optimizer
+def keras_optimizer(
+    name: str,  # 'adam' or 'adamw'
+    schedule: str,  # of the learning rate: 'cosine', half a one down to 0, or 'constant'
+    lr: float,  # the first learning rate
+    steps: int,  # of the training
+):  # a keras.Optimizer
+    "The optimizer of a Keras model."
+    check_word('optimizer', name, ('adam', 'adamw'))
+    check_word('schedule', schedule, ('cosine', 'constant'))
+    rate = keras.optimizers.schedules.CosineDecay(lr, steps) if schedule == 'cosine' else lr
+    kind = keras.optimizers.Adam if name == 'adam' else keras.optimizers.AdamW
+    return kind(rate, clipnorm=1.)
+
+# %% ../nbs/03_segment.ipynb #keras-precision
+def keras_device() -> str:
+    "Where Keras computes, as far as torch can say how large that device is: 'cuda' or 'cpu'."
+    if best_device() == 'cpu' or keras.backend.backend() == 'torch': return best_device()
+    if keras.backend.backend() == 'jax':
+        import jax
+        return 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
+    import tensorflow
+    return 'cuda' if tensorflow.config.list_physical_devices('GPU') else 'cpu'
+
+@contextlib.contextmanager
+def keras_precision(
+    precision: str,  # 'float32', 'bf16', or 'auto': bf16 on a card that has it
+):
+    "A while in which Keras' layers are made to compute in this precision."
+    old = keras.config.dtype_policy()
+    bf16 = uses_bf16(precision, keras_device())
+    keras.config.set_dtype_policy('mixed_bfloat16' if bf16 else old)
+    try: yield
+    finally: keras.config.set_dtype_policy(old)
+
+# %% ../nbs/03_segment.ipynb #pixel-counts
+def pixel_counts():
+    "Keras' metric that counts the confusion matrix of an epoch."
+    return keras.metrics.MeanIoU(
+        len(VOC_CLASSES) + 1, name='mIoU', ignore_class=VOID, sparse_y_pred=False)
+
+def held_back_score(model, tune, batch, workers, figures):
+    "A function that gives a Keras model's loss and figures on images held back, read once."
+    size = model.input_shape[1]
+    def square(id): return pad_to(tune[id], size=size)
+    read = read_ahead(square, tune.ids, batch, f'Reading {tune.name}', workers)
+    x, y = stack(sum(read, []))
+    def score():
+        cost = model.evaluate(x, y, batch, verbose=0, return_dict=True)['loss']
+        return {'tune loss': cost, **held_back(figures())}
+    return score
 
 # %% ../nbs/03_segment.ipynb #fit-unet
 def fit_masks(
@@ -859,29 +1029,30 @@ def fit_masks(
     weights=None,  # (21,) from `class_weights`, for that loss; None: all alike
     transform=None,  # (Sample, rng) -> Sample of the model's size; None: `wild`
     batch: int = 8,  # images a step
-    lr: float = 2e-3,  # the first learning rate; it falls along half a cosine to 0
+    lr: float = 2e-3,  # the first learning rate
     seed: int = 0,  # of order, augmentation and dropout
+    optimizer: str = 'adam',  # or 'adamw'
+    schedule: str = 'cosine',  # of the learning rate, down to 0; or 'constant'
+    workers: int = 0,  # threads that read and augment; 0: what suits
+    patience: int = 0,  # end after so many epochs without a better one; 0: never
+    checkpoint='',  # the file to keep a checkpoint in; '': none
 ) -> pd.DataFrame:  # loss, mIoU and F-score of each epoch, of the images trained on and of tune
-    "Train with Adam and a cosine learning rate; the model keeps the weights of its best epoch."
+    "Train a Keras model, which keeps the weights of its best epoch."
     keras.utils.set_random_seed(seed)
-    size, decay = model.input_shape[1], keras.optimizers.schedules.CosineDecay
-    transform = transform or wild(size)
-    adam = keras.optimizers.Adam(decay(lr, -(-len(fit) // batch) * epochs), clipnorm=1.)
-    counts = keras.metrics.MeanIoU(
-        len(VOC_CLASSES) + 1, name='mIoU', ignore_class=VOID, sparse_y_pred=False)
+    transform = transform or wild(model.input_shape[1])
+    adam = keras_optimizer(optimizer, schedule, lr, -(-len(fit) // batch) * epochs)
+    counts = pixel_counts()
     model.compile(adam, named_loss(loss, weights), metrics=[counts])
-    x, y = stack([pad_to(s, size=size) for s in progress(tune, f'Reading {tune.name}')])
     def figures(): return overlap(ops.convert_to_numpy(counts.total_cm))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
-        parts = Batches(augment_dataset(fit, transform, seed, epoch), order, batch)
+        parts = Batches(augment_dataset(fit, transform, seed, epoch), order, batch, workers)
         done = model.fit(parts, shuffle=False, verbose=0).history['loss'][0]
         return {'loss': done, **figures()}
-    def score():
-        cost = model.evaluate(x, y, batch, verbose=0, return_dict=True)['loss']
-        return {'tune loss': cost, **held_back(figures())}
-    return fit_best(epochs, run_epoch, score, 'tune mIoU',
-                    model.get_weights, model.set_weights, model.name)
+    score = held_back_score(model, tune, batch, workers, figures)
+    def restore(weights): model.set_weights([np.asarray(w) for w in weights])
+    return fit_best(epochs, run_epoch, score, 'tune mIoU', model.get_weights, restore,
+                    model.name, patience, checkpoint, keras_state(model))
 
 # %% ../nbs/03_segment.ipynb #unet-segmenter
 def keras_segmenter(model, flip=False, scales=(1.,)) -> Segmenter:
@@ -971,6 +1142,12 @@ def sm_network(architecture, backbone, encoder_weights, **how):
             'scratch'
         ) from e
 
+# %% ../nbs/03_segment.ipynb #scores-in-float32
+def scores_in_float32(net):
+    "Let a network's last convolution, and what comes after it, compute in 32 bits."
+    last = max(i for i, x in enumerate(net.layers) if isinstance(x, layers.Conv2D))
+    for layer in net.layers[last:]: layer.dtype_policy = keras.DTypePolicy('float32')
+
 # %% ../nbs/03_segment.ipynb #build-segmenter
 def build_segmenter(
     architecture: str,  # 'Unet', 'FPN', 'Linknet' or 'PSPNet'
@@ -986,8 +1163,9 @@ def build_segmenter(
     net = sm_network(architecture, backbone, None if folder else encoder_weights,
                      input_shape=(size, size, 3), classes=n_classes, encoder_freeze=encoder_freeze)
     if folder: copy_mobilenet(net, folder)
+    scores_in_float32(net)
     inputs = keras.Input((size, size, 3))
-    pixels = layers.Conv2D(3, 1, trainable=False, name='preprocessing')
+    pixels = layers.Conv2D(3, 1, trainable=False, name='preprocessing', dtype='float32')
     model = keras.Model(inputs, net(pixels(inputs)), name=f'{architecture}-{backbone}')
     pixels.set_weights(preprocessing(backbone))
     for layer in net.layers:  # .99 would take thousands of steps to know the statistics
@@ -1051,11 +1229,13 @@ def predict_masks(
     segmenter,  # list of uint8 (H,W,3) -> list of uint8 (H,W)
     folder,  # receives {id}.png
     batch: int = 8,  # images at once
+    workers: int = 0,  # threads that read; 0: what suits
 ) -> None:
     "Write each image's mask as a VOC palette PNG, and a `Segmenter`'s maps beside it as {id}.npz."
-    for ids in batches(data.ids, batch, f'Masks of {data.name}'):
-        answers = ask(segmenter, [data.read_image(id) for id in ids])
-        for id, (mask, maps) in zip(ids, answers, strict=True):
+    def read(id): return id, data.read_image(id)
+    for part in read_ahead(read, data.ids, batch, f'Masks of {data.name}', workers):
+        ids, images = zip(*part, strict=True)
+        for id, (mask, maps) in zip(ids, ask(segmenter, images), strict=True):
             with replacing(Path(folder) / f'{id}.png') as part:
                 mask_image(mask).save(part)
             if maps is None: continue
@@ -1088,6 +1268,19 @@ def model_name(segmenter):
     if trained_here(segmenter): return segmenter.replace('/', '-')
     return Path(segmenter).resolve().name
 
+# %% ../nbs/03_segment.ipynb #second-look
+STAGE = '03_segment'
+
+def second_look(
+    data: VocDataset,  # to train on
+    augment: str,  # of `augmentation`
+    seed: int,  # of all luck
+):  # a VocDataset, or None with 'none'
+    "What a decoder learns from beside the images: their mirror images, or what a recipe makes."
+    if augment in ('ours', 'flip'): return mirrored(data)
+    if augment == 'none': return None
+    return augment_dataset(data, augmentation(augment, None), seed)
+
 # %% ../nbs/03_segment.ipynb #train-decoder
 def train_decoder(
     fit: VocDataset,  # to train on
@@ -1098,18 +1291,24 @@ def train_decoder(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
+    how: dict,  # of `steering`
+    out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Train and save a decoder; its history."
     net = load_backbone(backbone)
     if not hasattr(net, 'pyramid'):
         raise ValueError('backbone: a decoder needs feature maps at three sizes, which '
                          f'{backbone} does not give; take efficientnet-lite0')
-    maps, masks = feature_maps(fit, net, size)
-    mirror_maps, mirror_masks = feature_maps(mirrored(fit), net, size)
-    levels = [torch.cat(pair) for pair in zip(maps, mirror_maps, strict=True)]
-    both = levels, torch.cat([masks, mirror_masks])
-    held = feature_maps(tune, net, size)
-    decoder, history = fit_decoder(both, held, weights, epochs, seed=seed)
+    looks = [look for look in (fit, second_look(fit, how['augment'], seed)) if look is not None]
+    batch = batch_size(how['batch'], len(looks) * len(fit), 16)
+    def seen(data): return feature_maps(data, net, size, batch, workers=how['workers'])
+    levels, masks = zip(*map(seen, looks), strict=True)
+    both = [torch.cat(level) for level in zip(*levels, strict=True)], torch.cat(masks)
+    mark = fingerprint(fit, tune, how, weights_digest(net), size, epochs, weights.tolist(), seed,
+                       batch)
+    decoder, history = fit_decoder(
+        both, seen(tune), weights, epochs, batch, how['lr'] or 4e-3, seed,
+        patience=how['patience'], checkpoint=checkpoint_file(out, STAGE, 'decoder', *mark))
     save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone))
     return history
 
@@ -1139,15 +1338,45 @@ def train_keras(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
+    how: dict,  # of `steering`
+    out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Build, train and save a Keras model; its history."
     keras.utils.set_random_seed(seed)
-    build, how, lr = choose_network(kind, size, width, dropout)
+    build, arguments, lr = choose_network(kind, size, width, dropout)
     start = {'encoder_weights': encoder_weights} if encoder_weights else {}
-    model = build(**how, **start)
-    history = fit_masks(model, fit, tune, epochs, loss, weights, lr=lr, seed=seed)
-    save_keras(folder, model, build.__name__, **how)
+    batch = batch_size(how['batch'], len(fit), 8, keras_device())
+    mark = fingerprint(fit, tune, how, arguments, *map(model_digest, start.values()), loss, epochs,
+                       weights.tolist(), seed, batch, keras.__version__, keras.backend.backend())
+    with keras_precision(how['precision']): model = build(**arguments, **start)
+    same = {name: how[name] for name in ('optimizer', 'schedule', 'workers', 'patience')}
+    history = fit_masks(
+        model, fit, tune, epochs, loss, weights, recipe(how['augment'], size), batch,
+        how['lr'] or lr, seed, checkpoint=checkpoint_file(out, STAGE, model.name, *mark), **same)
+    save_keras(folder, model, build.__name__, **arguments)
     return history
+
+# %% ../nbs/03_segment.ipynb #train-pretrained
+def train_pretrained(
+    fit: VocDataset,  # to train on
+    tune: VocDataset,  # to choose the epoch by
+    folder,  # receives the model
+    name: str,  # a hub id or a folder
+    size: int,  # of the square that it sees
+    revision: str,  # of the hub's model
+    epochs: int,
+    weights,  # (21,) from `class_weights`
+    seed: int,
+    how: dict,  # of `steering`
+    out='',  # the run's folder, for checkpoints; '': beside `folder`
+) -> pd.DataFrame:
+    "Fine-tune and save a model of transformers; its history."
+    same = {name: how[name] for name in ('workers', 'augment', 'patience', 'report_to')}
+    return fine_tune_segmenter(
+        folder, name, fit, tune, size, weights, revision,
+        batch_size(how['batch'], len(fit), 8), how['lr'] or 1e-4,
+        checkpoints=out and Path(out) / 'training' / STAGE / 'pretrained',
+        epochs=epochs, seed=seed, bf16=uses_bf16(how['precision']), **same)
 
 # %% ../nbs/03_segment.ipynb #best-and-worst
 def best_and_worst(
