@@ -2,8 +2,10 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
+import tensorflow
 import torch
 import transformers
 from conftest import ROOT
@@ -23,6 +25,8 @@ from voc_cv.segment import (
     save_decoder,
     save_keras,
     score_folder,
+    steering,
+    train_keras,
 )
 
 SHARED = ROOT.parent / 'shared'
@@ -225,3 +229,31 @@ def test_folders_of_unet_and_decoder_load(tmp_path):
         again = load_segmenter(tmp_path / name, device='cpu')
         for a, b in zip(own(images), again(images), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    'kind, loss, how',
+    [
+        ('unet-original', 'weighted', {'schedule': 'constant', 'augment': 'original'}),
+        ('fcn', 'jaccard', {'optimizer': 'adamw', 'augment': 'none'}),
+        ('unet', 'dice', {'precision': 'bf16', 'augment': 'flip-rotate-zoom'}),
+    ],
+)
+def test_recipes_train_and_their_folders_load(kind, loss, how, tmp_path):
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        history = train_keras(
+            toy_voc(2), toy_voc(2), tmp_path, kind, 32, 2, 0.0, '', loss, 1,
+            np.ones(21, np.float32), 0, steering(batch=2, **how),
+        )  # fmt: skip
+    finally:
+        tensorflow.config.run_functions_eagerly(False)
+    assert np.isfinite(history).all(axis=None)
+    about = json.loads((tmp_path / 'segmenter.json').read_text())
+    if kind == 'unet-original':
+        expected = {'norm': False, 'kernel': 3, 'initial': 'he_normal', 'dropout': 0.3}
+        assert expected.items() <= about['arguments'].items()
+    images = [s.image for s in toy_voc(2)]
+    segmenter = load_segmenter(tmp_path)
+    assert [m.shape for m in segmenter(images)] == [i.shape[:2] for i in images]
+    assert keras.config.dtype_policy().name == 'float32'

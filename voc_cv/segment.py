@@ -975,6 +975,20 @@ def build_unet(
     scores = layers.Conv2D(n_classes, 1, dtype='float32')(x)
     return keras.Model(inputs, scores, name='unet')
 
+# %% ../nbs/03_segment.ipynb #layer-table
+def layer_table(
+    model: keras.Model,
+    hidden: tuple = ('InputLayer', 'ReLU', 'Activation', 'Dropout'),  # kinds that are left out
+) -> pd.DataFrame:  # a row a layer, in the order of the model: kind, output shape, weights
+    "What a network is made of."
+    rows = {}
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind in hidden: continue
+        shape = ' x '.join(map(str, layer.output.shape[1:]))
+        rows[layer.name] = {'kind': kind, 'output': shape, 'weights': layer.count_params()}
+    return pd.DataFrame(rows).T.rename_axis('layer')
+
 # %% ../nbs/03_segment.ipynb #build-fcn
 def build_fcn(
     size: int = 128,  # of the square input, a multiple of 32
@@ -1302,6 +1316,22 @@ def score_folder(
     figures, confusion, scores = mask_metrics(pairs())
     return figures, confusion, pd.Series(scores, data.ids)
 
+# %% ../nbs/03_segment.ipynb #square-dice
+def square_dice(
+    data: VocDataset,  # with masks
+    segmenter,  # list of uint8 (H,W,3) -> list of uint8 (H,W)
+    size: int,  # of the network's square
+    batch: int = 8,  # images at once
+    workers: int = 0,  # threads that read; 0: what suits
+) -> float:
+    "Mean foreground Dice at a network's size: images and masks are brought to its square before."
+    scores = []
+    def square(id): return pad_to(data[id], size=size)
+    for samples in read_ahead(square, data.ids, batch, f'Dice at {size}', workers):
+        masks = segmenter([s.image for s in samples])
+        scores += [foreground_dice(s.mask, m) for s, m in zip(samples, masks, strict=True)]
+    return float(np.mean(scores))
+
 # %% ../nbs/03_segment.ipynb #check-masks
 def check_masks(data, root):
     "Raise an error unless every image of `data` has a mask to train on."
@@ -1438,3 +1468,15 @@ def best_and_worst(
     middle = len(order) // 2
     chosen = [*order[:2], *order[middle - 1:middle + 1], *order[-2:]]
     return [*dict.fromkeys(chosen)]
+
+# %% ../nbs/03_segment.ipynb #predicted-samples
+def predicted_samples(
+    data: VocDataset,  # masks are not looked at
+    folder,  # holds {id}.png
+    most: int = 12,  # how many, evenly from the first to the last
+) -> list:  # of `Sample`s whose masks are the predicted ones
+    "Some images with the masks that were predicted."
+    rows = np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int)
+    chosen = [data.ids[row] for row in rows]
+    masks = [read_mask(Path(folder) / f'{id}.png') for id in chosen]
+    return [Sample(id, data.read_image(id), mask=m) for id, m in zip(chosen, masks, strict=True)]
