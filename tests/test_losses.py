@@ -16,7 +16,8 @@ ANSWERS = '''
 import json, keras, numpy as np
 from keras import layers, ops
 from voc_cv.segment import (
-    dice_loss, focal_loss, focal_tversky_loss, named_loss, tversky_loss, weighted_cross_entropy,
+    dice_loss, focal_loss, focal_tversky_loss, jaccard_loss, named_loss, tversky_loss,
+    weighted_cross_entropy,
 )
 answers = {'backend': keras.backend.backend()}
 array = lambda x: np.asarray(ops.convert_to_numpy(x), float).tolist()
@@ -26,7 +27,7 @@ p = np.array([[.5, .25, .25], [.5, .25, .25], [.1, .1, .8]])
 truth, logits = np.array([[[0, 1, 255]]]), np.log(p).astype(np.float32)[None, None]
 losses = {
     'cross-entropy': weighted_cross_entropy, 'dice': dice_loss, 'focal': focal_loss,
-    'tversky': tversky_loss, 'focal-tversky': focal_tversky_loss,
+    'tversky': tversky_loss, 'focal-tversky': focal_tversky_loss, 'jaccard': jaccard_loss,
 }
 answers['losses'] = {name: array(f(truth, logits)) for name, f in losses.items()}
 answers['losses']['weighted'] = array(weighted_cross_entropy(truth, logits, [1, 3, 1]))
@@ -88,6 +89,7 @@ def test_borrowed_steps_by_hand(backend):
         'weighted': weighted,
         'focal': 0.25 * (0.5**2 * np.log(2) + 0.75**2 * np.log(4)) / 2,
         'dice': dice,
+        'jaccard': ((1 - 0.5 / 1.5) + (1 - 0.25 / 1.25)) / 2,
         'tversky': (0.5 + 1 - 0.25 / 0.85) / 2,
         'focal-tversky': (0.5**0.75 + (1 - 0.25 / 0.85) ** 0.75) / 2,
     }

@@ -1,10 +1,11 @@
 "Segmenters: the real one where it is at hand, tiny ones of all families, folders that load."
 
 import json
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow
 import torch
 import transformers
 from conftest import ROOT
@@ -18,13 +19,14 @@ from voc_cv.segment import (
     build_segmenter,
     build_unet,
     decoder_segmenter,
-    fine_tune_segmenter,
     keras_segmenter,
     load_segmenter,
     predict_masks,
     save_decoder,
     save_keras,
     score_folder,
+    steering,
+    train_keras,
 )
 
 SHARED = ROOT.parent / 'shared'
@@ -203,40 +205,6 @@ def test_detr_panoptic_is_renamed(tmp_path):
         load_segmenter(tmp_path, flip=True)
 
 
-def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
-    tiny, mine, toys = tmp_path / 'tiny', tmp_path / 'mine', toy_voc(6)
-    config = transformers.MobileNetV2Config(depth_multiplier=0.35, num_labels=3)
-    transformers.MobileNetV2ForImageClassification(config).save_pretrained(tiny)
-    transformers.MobileNetV2ImageProcessor().save_pretrained(tiny)
-    trainer = transformers.Trainer
-    save, step, steps = trainer._save_checkpoint, trainer.training_step, []
-
-    def learn(folder):
-        return fine_tune_segmenter(
-            folder, tiny, toys[:4], toys[4:], size=65, epochs=2, batch=2, device='cpu'
-        )
-
-    def save_and_stop(self, *args):
-        save(self, *args)
-        raise KeyboardInterrupt
-
-    def count_step(*args):
-        steps.append(0)
-        return step(*args)
-
-    whole = learn(tmp_path / 'whole')
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer, '_save_checkpoint', save_and_stop)  # its last act
-        learn(mine)
-    assert not mine.exists() and Path(f'{mine}-training').is_dir()
-    monkeypatch.setattr(trainer, 'training_step', count_step)
-    history = learn(mine)
-    assert len(steps) == 2, 'the second epoch has two steps, the first is not repeated'
-    assert len(history) == 2 and not Path(f'{mine}-training').exists()
-    assert history.loss[0] == pytest.approx(whole.loss[0], rel=1e-5)
-    assert load_segmenter(mine, device='cpu').align_corners
-
-
 @pytest.mark.parametrize('architecture', MULTIPLES)
 def test_the_four_architectures_build_and_their_folders_load(architecture, tmp_path):
     how = {'architecture': architecture, 'backbone': 'mobilenetv2', 'size': 96}
@@ -261,3 +229,31 @@ def test_folders_of_unet_and_decoder_load(tmp_path):
         again = load_segmenter(tmp_path / name, device='cpu')
         for a, b in zip(own(images), again(images), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    'kind, loss, how',
+    [
+        ('unet-original', 'weighted', {'schedule': 'constant', 'augment': 'original'}),
+        ('fcn', 'jaccard', {'optimizer': 'adamw', 'augment': 'none'}),
+        ('unet', 'dice', {'precision': 'bf16', 'augment': 'flip-rotate-zoom'}),
+    ],
+)
+def test_recipes_train_and_their_folders_load(kind, loss, how, tmp_path):
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        history = train_keras(
+            toy_voc(2), toy_voc(2), tmp_path, kind, 32, 2, 0.0, '', loss, 1,
+            np.ones(21, np.float32), 0, steering(batch=2, **how),
+        )  # fmt: skip
+    finally:
+        tensorflow.config.run_functions_eagerly(False)
+    assert np.isfinite(history).all(axis=None)
+    about = json.loads((tmp_path / 'segmenter.json').read_text())
+    if kind == 'unet-original':
+        expected = {'norm': False, 'kernel': 3, 'initial': 'he_normal', 'dropout': 0.3}
+        assert expected.items() <= about['arguments'].items()
+    images = [s.image for s in toy_voc(2)]
+    segmenter = load_segmenter(tmp_path)
+    assert [m.shape for m in segmenter(images)] == [i.shape[:2] for i in images]
+    assert keras.config.dtype_policy().name == 'float32'

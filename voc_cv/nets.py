@@ -398,12 +398,13 @@ def load_pixel_scores(
 
 # %% ../nbs/nets.ipynb #segmenter-names
 MULTIPLES = {'Unet': 32, 'FPN': 32, 'Linknet': 32, 'PSPNet': 48}  # of pixels
+FROM_SCRATCH = ('unet', 'unet-original', 'fcn')
 
 def trained_here(
     segmenter: str,  # its name
 ) -> bool:
-    "Does stage 03 build this one: 'unet', or '{architecture}/{backbone}' of segmentation-models?"
-    return segmenter == 'unet' or segmenter.split('/')[0] in MULTIPLES
+    "Does stage 03 build this one: `FROM_SCRATCH`, or '{architecture}/{backbone}' of `MULTIPLES`?"
+    return segmenter in FROM_SCRATCH or segmenter.split('/')[0] in MULTIPLES
 
 # %% ../nbs/nets.ipynb #pixel-model
 def pixel_model(
