@@ -21,6 +21,7 @@ from scipy.special import ndtri
 from stringzilla import translate
 
 from voc_cv.data import (
+    OKABE_ITO,
     VOC_CLASSES,
     VOID,
     Sample,
@@ -53,6 +54,7 @@ def show_outlined(
     titles: list | None = None,  # one a sample; None: its labels
     cols: int = 4,
     size: float = 1.45,  # inches of a picture's width
+    exact: bool = False,  # show single pixels, for means of them would hide noise
 ):  # the figure
     "A grid of images with the borders of their masks."
     fig = show_samples(samples, cols, False, titles, size)
@@ -60,6 +62,7 @@ def show_outlined(
     tallest = max(s.image.shape[0] / s.image.shape[1] for s in samples)
     fig.set_size_inches(size * cols, rows * (size * tallest + .17 * lines))
     for ax, sample in zip(fig.axes, samples, strict=False):
+        if exact: ax.images[0].set_interpolation('nearest')
         if sample.mask is not None:
             outline(ax, sample.mask)
     return fig
@@ -94,7 +97,7 @@ def gallery(
             name, strength = next(iter(given.items()))
             strength = strength[0] if isinstance(strength, tuple) else strength
             titles.append(f'{transform.__name__}\n{name} {strength:.3g}')
-    return show_outlined(drawn, titles, counts.pop(), width)
+    return show_outlined(drawn, titles, counts.pop(), width, exact=True)
 
 # %% ../nbs/01_augment.ipynb #normal-levels
 @lru_cache(16)
@@ -194,6 +197,67 @@ def resize(
     if sample.mask is None: return changed(sample, image=image)
     mask = cv2.resize(sample.mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return changed(sample, image=image, mask=mask)
+
+# %% ../nbs/01_augment.ipynb #resized-counts
+def resized_counts(
+    data: VocDataset,  # masks must be known
+    size: tuple = (224, 224),  # (height, width)
+) -> dict:  # way of resizing -> int64 (N,256), how many pixels of each image have each value
+    "The values of all masks: as they are, after `resize`, and interpolated linearly."
+    counts: dict = {'as it is': [], 'resize': [], 'linear: wrong': []}
+    for sample in progress(data, f'Resizing {data.name}'):
+        linear = cv2.resize(sample.mask, size[::-1], interpolation=cv2.INTER_LINEAR)
+        masks = sample.mask, resize(sample, size=size).mask, linear
+        for rows, mask in zip(counts.values(), masks, strict=True):
+            rows.append(np.bincount(mask.ravel(), minlength=256))
+    return {way: np.array(rows) for way, rows in counts.items()}
+
+# %% ../nbs/01_augment.ipynb #lost-labels
+def lost_labels(
+    ids,  # of the images
+    before: np.ndarray,  # int (N,256), pixels of each value
+    after: np.ndarray,  # the same, resized
+) -> pd.DataFrame:  # Id, class and its pixels before; a row for each label that is lost
+    "The classes that an image had before it was resized, and has no more."
+    classes = slice(1, len(VOC_CLASSES) + 1)
+    image, number = np.nonzero((before[:, classes] > 0) & (after[:, classes] == 0))
+    return pd.DataFrame({
+        'Id': np.array(ids)[image], 'class': np.array(VOC_CLASSES)[number],
+        'pixels before': before[image, number + 1]})
+
+# %% ../nbs/01_augment.ipynb #plot-resized
+def plot_resized(
+    counts: dict,  # from `resized_counts`
+):  # the matplotlib figure
+    "Images that show each class and its share of the pixels, before and after resizing."
+    import matplotlib.pyplot as plt
+    names, last = [*VOC_CLASSES, 'no class'], len(VOC_CLASSES) + 1
+    fig, axes = plt.subplots(1, 2, figsize=(9, 6.5), sharey=True)
+    for k, (way, rows) in enumerate(counts.items()):
+        seen = np.column_stack([rows[:, 1:last], rows[:, last:VOID].sum(1)])
+        share = (seen / rows.sum(1, keepdims=True)).mean(0)  # each image counts the same
+        edges = (np.arange(len(names))[:, None] + (k - 1.5) * .28 + [0, .28]).ravel()
+        for ax, lengths in zip(axes, ((seen > 0).sum(0), share * 100), strict=True):
+            bars = np.column_stack([lengths, 0 * lengths]).ravel()[:-1]  # a gap after each
+            ax.stairs(bars, edges, orientation='horizontal', fill=True, label=way,
+                      color=OKABE_ITO[(0, 5, 3)[k]])
+    axes[0].set(xlabel='images that show the class', ylim=(len(names) - .4, -.6))
+    axes[0].set_yticks(range(len(names)), names)
+    axes[1].set(xlabel="% of an image's pixels, mean")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3)
+    return fig
+
+# %% ../nbs/01_augment.ipynb #labels-kept
+def labels_kept(
+    counts: dict,  # from `resized_counts`
+    lost: pd.DataFrame,  # from `lost_labels`
+) -> str:
+    "How many labels there are before and after resizing, in a sentence."
+    before, after, wrong = (int((rows[:, 1:21] > 0).sum()) for rows in counts.values())
+    images = len(counts['as it is'])
+    least = f', the largest of {lost["pixels before"].max()} pixels' if len(lost) else ''
+    return (f'{images} images have {before} labels; resized they keep {after} and lose '
+            f'{len(lost)}{least}. Interpolated they would have {wrong}.')
 
 # %% ../nbs/01_augment.ipynb #fitted
 def fitted(
@@ -424,6 +488,14 @@ def augmentation(
     if name not in recipes:
         raise ValueError(f'augment: expected {", ".join(recipes)}, got {name!r}')
     return recipes[name]
+
+# %% ../nbs/01_augment.ipynb #our-recipe
+def our_recipe():  # (Sample, Generator) -> Sample, of the same size
+    "What 'ours' stands for in this stage: a little of everything."
+    return compose(
+        (hflip, .5), (partial(random_affine, degrees=10, scale=.2, shift=.1), .5),
+        (color_jitter, .5), brightness_contrast, (partial(gaussian_noise, std=8), .3),
+        (partial(random_erasing, area=(.02, .2), mask='void'), .3))
 
 # %% ../nbs/01_augment.ipynb #transformed
 class TransformedDataset(VocDataset):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VOC_CLASSES', 'VOID', 'Sample', 'plot_style', 'show_images', 'show_mask', 'show_samples', 'read_image', 'read_mask',
-           'VocDataset', 'toy_voc', 'open_voc', 'write_kaggle', 'write_voc', 'find_problems']
+           'VocDataset', 'toy_voc', 'open_voc', 'write_kaggle', 'write_voc', 'find_problems', 'show_classes']
 
 # %% ../nbs/00_data.ipynb #imports
 import re
@@ -235,7 +235,7 @@ def show_images(
     for ax in axes.flat:
         ax.axis('off')
     for ax, image in zip(axes.flat, images, strict=False):
-        ax.imshow(image, cmap='gray', interpolation='nearest')
+        ax.imshow(image, cmap='gray', interpolation='antialiased')
     for ax, title in zip(axes.flat, titles or (), strict=False):
         ax.set_title(title, fontsize=9)
     return fig
@@ -263,7 +263,7 @@ def show_mask(
     ax = ax or plt.subplots(figsize=(4.5, 3))[1]
     opacity = np.full(mask.shape, 255, np.uint8)
     if image is not None:
-        ax.imshow(image)
+        ax.imshow(image, interpolation='antialiased')
         opacity = np.where(mask == 0, 0, 166).astype(np.uint8)
     ax.imshow(np.dstack([voc_palette()[mask], opacity]), interpolation='nearest')
     if legend:
@@ -877,6 +877,63 @@ def plot_classes(
     bars = axes[1].barh(VOC_CLASSES, share, color=OKABE_ITO[1])
     axes[1].bar_label(bars, fmt='%.1f', fontsize=9, padding=2)
     axes[1].set(xlabel='% of the labelled pixels')
+    return fig
+
+# %% ../nbs/00_data.ipynb #class-image
+def class_image(
+    data: VocDataset,  # labels must be known
+    name: str,  # of `VOC_CLASSES`
+) -> str | None:  # the id of an image; None: no image shows the class
+    "The image where the class's share of the pixels, over the number of classes, is largest."
+    if data.labels is None: raise ValueError(f'{data.name}: its labels are unknown')
+    shows = data.labels[data.labels[name]]
+    if not len(shows): return None
+    sizes = data.stats.loc[shows.index]
+    pixels = sizes[name].clip(lower=1)  # without a mask the fewest classes decide
+    share = pixels / (sizes.height * sizes.width)
+    return (share / shows.sum(axis=1)).idxmax()  # the first of those equally good
+
+# %% ../nbs/00_data.ipynb #show-class
+def show_class(
+    axes,  # two matplotlib axes, one above the other
+    name: str,  # the class, above the image
+    sample: Sample | None,  # None: no image shows the class
+) -> None:
+    "An image of a class and its mask below it; in words, what of both is missing."
+    for ax, anchor in zip(axes, 'SN', strict=True):  # the image stands on its mask
+        ax.set_anchor(anchor)
+        ax.axis('off')
+    middle = {'x': .5, 'y': .5, 'ha': 'center', 'va': 'center', 'fontsize': 9}
+    image, mask = axes
+    if sample is None:
+        image.text(s=f'no image shows\na {name}', transform=image.transAxes, **middle)
+        return
+    names = [] if sample.labels is None else present(sample.labels)
+    others = ', '.join(n for n in names if n != name)
+    image.set_title('\n+ '.join(w for w in (name, fill(others, 24)) if w), fontsize=9)
+    image.imshow(sample.image, interpolation='antialiased')
+    if sample.mask is None:
+        mask.text(s='mask unknown', transform=mask.transAxes, **middle)
+    else:
+        show_mask(sample.mask, ax=mask, legend=False)
+
+# %% ../nbs/00_data.ipynb #show-classes
+def show_classes(
+    data: VocDataset,  # labels must be known
+    cols: int = 5,  # classes in a row
+    size: float = 1.75,  # inches of a picture's width; less where `cols` would not fit on a page
+):  # the matplotlib figure
+    "An image of every class that shows it best, and its mask below it."
+    import matplotlib.pyplot as plt
+    best = {name: class_image(data, name) for name in VOC_CLASSES}
+    rows, size = -(-len(VOC_CLASSES) // cols), min(size, PAGE / cols)
+    fig, axes = plt.subplots(2 * rows, cols, figsize=(size * cols, size * 1.65 * rows),
+                             squeeze=False, layout='constrained')
+    fig.get_layout_engine().set(w_pad=.02, h_pad=.02, hspace=0, wspace=0)
+    places = axes.reshape(rows, 2, cols).transpose(0, 2, 1).reshape(-1, 2)
+    for pair, (name, id) in zip(places, best.items(), strict=False):
+        show_class(pair, name, None if id is None else data[id])
+    for ax in places[len(VOC_CLASSES):].ravel(): ax.axis('off')
     return fig
 
 # %% ../nbs/00_data.ipynb #company
