@@ -230,8 +230,10 @@ def show_images(
     import matplotlib.pyplot as plt
     cols = max(1, min(cols, len(images)))
     size, rows = min(size, PAGE / cols), -(-len(images) // cols)
+    alike = len({round(i.shape[0] / i.shape[1], 1) for i in images}) < 2
+    layout = 'compressed' if alike else 'constrained'  # wide and tall would squeeze each other
     fig, axes = plt.subplots(
-        rows, cols, figsize=(size * cols, size * .9 * rows), squeeze=False, layout='compressed')
+        rows, cols, figsize=(size * cols, size * .9 * rows), squeeze=False, layout=layout)
     for ax in axes.flat:
         ax.axis('off')
     for ax, image in zip(axes.flat, images, strict=False):

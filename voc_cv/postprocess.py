@@ -9,6 +9,7 @@ __all__ = ['correct_mask', 'restrict_scores', 'drop_islands', 'fill_holes', 'app
 import zlib
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from voc_cv.data import (
     show_samples,
 )
 from .files import progress, replacing
-from .measure import foreground_dice
+from .measure import confusion_matrix, foreground_dice, show_confusion
 
 # %% ../nbs/04_postprocess.ipynb #present-only
 def present_only(
@@ -219,16 +220,29 @@ def apply_policy(
 # %% ../nbs/04_postprocess.ipynb #thresholds
 THRESHOLDS = (.01, .03, .1, .3, .5)
 
+# %% ../nbs/04_postprocess.ipynb #gains
+def gains(
+    scores: dict,  # (policy, threshold) -> scores of images, in one order; has ('none', 0)
+    pair: tuple,  # one of its keys
+) -> np.ndarray:  # float (n,); images without a score are left out
+    "How much better a pair scores than doing nothing, image by image."
+    gain = np.asarray(scores[pair]) - np.asarray(scores['none', 0])
+    return gain[np.isfinite(gain)]
+
+def standard_error(
+    values: np.ndarray,  # float (n,)
+) -> float:  # infinite for fewer than two, which tell nothing of the noise
+    "The standard error of a mean."
+    return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+
 # %% ../nbs/04_postprocess.ipynb #choose
 def choose_policy(
     scores: dict,  # (policy, threshold) -> scores of images, in one order; has ('none', 0)
 ) -> tuple:  # the policy and its threshold
     "The best pair, if it beats doing nothing by more than a standard error of the mean gain."
-    plain = np.asarray(scores['none', 0])
     best = max(scores, key=lambda pair: np.nanmean(scores[pair]))
-    gain = np.asarray(scores[best]) - plain
-    gain = gain[np.isfinite(gain)]
-    if len(gain) < 2 or gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)): return 'none', 0
+    gain = gains(scores, best)
+    if len(gain) < 2 or gain.mean() <= standard_error(gain): return 'none', 0
     return best
 
 # %% ../nbs/04_postprocess.ipynb #find-model
@@ -303,6 +317,11 @@ def policy_table(scores):
     table = means.rename_axis(['policy', 'threshold']).unstack('threshold')
     return table.reindex([p for p in POLICIES if p in table.index])
 
+def show_policies(scores, caption):
+    "The table to look at, with a caption."
+    table = policy_table(scores).style.format('{:.4f}', na_rep='')
+    return table.format_index('{:g}', axis=1).set_caption(caption)
+
 # %% ../nbs/04_postprocess.ipynb #decide
 def decide(policy, threshold, scores):
     "The pair to apply: by the tuning images' `scores`; if there are none, as the parameters say."
@@ -310,6 +329,54 @@ def decide(policy, threshold, scores):
     if policy == 'best': return choose_policy(scores)
     pairs = [pair for pair in scores if pair[0] == policy]
     return max(pairs, key=lambda pair: np.nanmean(scores[pair]))
+
+# %% ../nbs/04_postprocess.ipynb #why-chosen
+def named(
+    pair: tuple,  # (policy, threshold)
+) -> str:
+    "A pair in words."
+    policy, threshold = pair
+    return f'{policy} from {threshold:g}' if threshold else policy
+
+def why_chosen(
+    wish: str,  # the parameter `policy`: a policy, or 'best'
+    pair: tuple,  # what `decide` made of it
+    scores: dict,  # of the tuning images, (policy, threshold) -> list; empty: truth unknown
+) -> str:
+    "Why this pair was chosen, in a sentence."
+    if not scores and wish == 'best':
+        return ('Nothing is done: the masks of the tuning images are unknown, '
+                'and nothing else may decide.')
+    if not scores: return f'The parameters ask for {named(pair)}.'
+    best = max(scores, key=lambda p: np.nanmean(scores[p])) if pair == ('none', 0) else pair
+    gain = gains(scores, best)
+    by = (f'on {len(gain)} tuning images {named(best)} gained {gain.mean():+.4f} Dice over doing '
+          f'nothing, with a standard error of {standard_error(gain):.4f}')
+    if wish != 'best': return f'The parameters ask for {wish}; {by}.'
+    if best == ('none', 0): return 'Nothing is done: on the tuning images nothing scored higher.'
+    if pair == ('none', 0): return f'Nothing is done: {by}, which is no more than noise.'
+    return f'The choice: {by}. The images of the report had no say.'
+
+# %% ../nbs/04_postprocess.ipynb #final-choice
+def final_choice(
+    pair: tuple,  # the policy and the threshold that are applied
+    **parts: dict,  # name -> {(policy, threshold): scores of its images}; empty: truth unknown
+) -> pd.DataFrame:  # a row a part: policy, threshold, images scored, Dice before, after, gain
+    "What is submitted, and the Dice before and after; NaN where the truth is unknown."
+    rows = {}
+    for name, scores in parts.items():
+        dices = [scores[p] for p in (('none', 0), pair)] if scores else [[], []]
+        before, after = (np.nanmean(d) if len(d) else np.nan for d in dices)
+        rows[name] = {
+            'policy': pair[0], 'threshold': pair[1], 'images scored': len(dices[0]),
+            'Dice before': before, 'Dice after': after, 'gain': after - before}
+    return pd.DataFrame.from_dict(rows, orient='index')
+
+def show_choice(choice):
+    "The table to look at."
+    table = choice.style.format(precision=4, na_rep='unknown')
+    table = table.format('{:g}', subset=['threshold'])
+    return table.set_caption('What is submitted')
 
 # %% ../nbs/04_postprocess.ipynb #correct-all
 def correct_all(ids, folder, labels, pair, target, seed=0):
@@ -322,13 +389,62 @@ def correct_all(ids, folder, labels, pair, target, seed=0):
         changed[id] = (before != after).mean()
     return pd.Series(changed)
 
-def show_changes(data, folder, target, ids, truth=True):
-    "Images before and after the correction, and (where it is known) the truth; the figure."
+# %% ../nbs/04_postprocess.ipynb #folder-confusion
+def folder_confusion(
+    data,  # a `VocDataset`; masks must be known
+    folder,  # holds a predicted mask {id}.png of each image
+) -> np.ndarray:  # int64 (21,21), pixels; rows truth, columns prediction
+    "The confusion matrix of all masks of a folder."
+    masks = ((data.read_mask(id), read_mask(Path(folder) / f'{id}.png')) for id in data.ids)
+    total = np.zeros((len(VOC_CLASSES) + 1,) * 2, np.int64)
+    for truth, mask in masks: total += confusion_matrix(truth, mask)
+    return total
+
+# %% ../nbs/04_postprocess.ipynb #moved-classes
+def moved_classes(
+    before: np.ndarray,  # int (21,21), rows truth
+    after: np.ndarray,  # int (21,21), rows truth
+    most: int = 9,  # classes, background apart
+) -> list:  # names, background first, in VOC's order
+    "Background and the classes whose pixels changed most; if none did, the most mistaken ones."
+    pixels = np.abs(after - before)
+    if not pixels.any(): pixels = before - np.diag(np.diag(before))
+    much = (pixels.sum(0) + pixels.sum(1))[1:]
+    first = np.argsort(-much, kind='stable')[:most]
+    return ['background', *(VOC_CLASSES[k] for k in sorted(first) if much[k])]
+
+# %% ../nbs/04_postprocess.ipynb #show-confusions
+def show_confusions(
+    before: np.ndarray,  # int (21,21), rows truth
+    after: np.ndarray,  # int (21,21), rows truth
+):  # the matplotlib figure
+    "The confusion matrices before and after the correction, of the classes that matter."
+    import matplotlib.pyplot as plt
+    classes = moved_classes(before, after)
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
+    for ax, matrix, title in zip(axes, (before, after), ('before', 'after'), strict=True):
+        show_confusion(matrix, ax=ax, classes=classes).set_title(title)
+    axes[0].collections[0].colorbar.remove()  # one is enough for both
+    axes[1].set_ylabel('')
+    return fig
+
+# %% ../nbs/04_postprocess.ipynb #show-changes
+def show_changes(
+    data,  # a `VocDataset`
+    folder,  # of the masks before, {id}.png
+    target,  # of the masks after
+    ids,  # of the images to show
+    truth: bool = True,  # show the true masks, too, which must be known
+):  # the matplotlib figure
+    "Images before and after the correction, and (where it is known) the truth."
     samples, titles = [], []
     for id in ids:
         files = {'before': Path(folder) / f'{id}.png', 'after': Path(target) / f'{id}.png'}
         masks = {when: read_mask(file) for when, file in files.items()}
         if truth: masks['truth'] = data.read_mask(id)
-        samples += [Sample(id, data.read_image(id), mask=mask) for mask in masks.values()]
-        titles += [f'{when}: {", ".join(present(mask_labels(m)))}' for when, m in masks.items()]
-    return show_samples(samples, 3 if truth else 2, titles=titles, size=3)
+        image = data.read_image(id)
+        for when, mask in masks.items():
+            names = ', '.join(present(mask_labels(mask))) or 'nothing'
+            samples.append(Sample(id, image, mask=mask))
+            titles.append(fill(f'{when}: {names}', 40 if truth else 29))
+    return show_samples(samples, 3 if truth else 4, titles=titles, size=3)
