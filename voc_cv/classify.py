@@ -334,6 +334,16 @@ def keras_scores(
     logits = np.concatenate([model.predict_on_batch(images[i:i + batch]) for i in starts])
     return np.array(ops.convert_to_numpy(probabilities(ops.convert_to_tensor(logits), recipe)))
 
+# %% ../nbs/02_classify.ipynb #complete
+def complete(
+    model: keras.Model,  # compiled; changed
+    images: np.ndarray,  # float32 (N,S,S,3), 0..1
+    labels: np.ndarray,  # float32 (N,20)
+) -> None:
+    "Make all that Keras else makes in the first epoch."
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=ops.convert_to_tensor(labels[:1]), y_pred=model(images[:1]))
+
 # %% ../nbs/02_classify.ipynb #fit-keras
 def fit_keras(
     model: keras.Model,  # from `build_cnn` or `build_vit`; changed
@@ -358,6 +368,7 @@ def fit_keras(
     x_tune, y_tune = as_arrays(tune)
     rate = learning_rate(lr, -(-len(fit) // batch) * epochs, schedule)
     model.compile(keras_optimizer(optimizer, rate), label_loss(recipe), **how)
+    complete(model, x_tune, y_tune)
     quiet = {'shuffle': False, 'verbose': 0}
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
@@ -368,9 +379,10 @@ def fit_keras(
         return seen.history['loss'][0]
     def score():
         return {'tune mAP': mean_ap(y_tune, keras_scores(model, x_tune, recipe))}
+    def snapshot(): return [np.array(w) for w in model.get_weights()]  # copies
     def restore(weights): model.set_weights([np.asarray(w) for w in weights])
     return fit_best(
-        epochs, run_epoch, score, 'tune mAP', model.get_weights, restore,
+        epochs, run_epoch, score, 'tune mAP', snapshot, restore,
         model.name.upper(), patience, checkpoint, keras_state(model))
 
 # %% ../nbs/02_classify.ipynb #cache-version
