@@ -135,11 +135,12 @@ def convolution(
     kernel: int,  # pixels of a kernel's sides
     stride: int,  # pixels from one window to the next
     pool: bool,  # halve the maps at the end?
+    norm: bool = True,  # normalise batches?
 ):  # Keras tensor (N,h,w,filters)
     "Convolution, batch normalisation, ReLU and, if asked for, max pooling."
     padding = 'same' if stride == 1 else 'valid'
-    x = layers.Conv2D(filters, kernel, strides=stride, padding=padding, use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=.9)(x)
+    x = layers.Conv2D(filters, kernel, strides=stride, padding=padding, use_bias=not norm)(x)
+    if norm: x = layers.BatchNormalization(momentum=.9)(x)
     x = layers.ReLU()(x)
     return layers.MaxPooling2D(3, 2)(x) if pool else x
 
@@ -149,20 +150,21 @@ def build_cnn(
     n_classes: int = len(VOC_CLASSES),  # logits that come out
     width: float = 1.,  # multiplies the number of filters and of dense units
     dropout: float = .5,  # the share of numbers hidden before each dense layer, 0..1
+    norm: bool = True,  # normalise batches? The original did not
 ) -> keras.Model:
     "An AlexNet-like network: float (N,size,size,3) in 0..1 -> logits (N,n_classes)."
     if size < 63: raise ValueError(f'size: expected 63 or more, for three poolings, got {size}')
     x = inputs = keras.Input((size, size, 3))
     x = layers.Normalization(name='pixels')(x)
-    x = convolution(x, round(96 * width), 7, 4, True)
-    x = convolution(x, round(256 * width), 5, 1, True)
-    x = convolution(x, round(384 * width), 3, 1, False)
-    x = convolution(x, round(384 * width), 3, 1, False)
-    x = convolution(x, round(256 * width), 3, 1, True)
+    x = convolution(x, round(96 * width), 7, 4, True, norm)
+    x = convolution(x, round(256 * width), 5, 1, True, norm)
+    x = convolution(x, round(384 * width), 3, 1, False, norm)
+    x = convolution(x, round(384 * width), 3, 1, False, norm)
+    x = convolution(x, round(256 * width), 3, 1, True, norm)
     x = layers.Flatten()(x)
     x = layers.Dropout(dropout)(x)
-    x = layers.Dense(round(128 * width), use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=.9)(x)
+    x = layers.Dense(round(128 * width), use_bias=not norm)(x)
+    if norm: x = layers.BatchNormalization(momentum=.9)(x)
     x = layers.ReLU()(x)
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(n_classes, name='logits', dtype='float32')(x)
@@ -234,6 +236,16 @@ def transformer_block(
     y = layers.LayerNormalization(epsilon=1e-6)(x)
     return layers.Add()([x, dense_layers(y, (2 * dim, dim), .1)])
 
+# %% ../nbs/02_classify.ipynb #vit-augment
+def augmenting_layers(
+    x,  # Keras tensor (N,S,S,C)
+):  # Keras tensor (N,S,S,C)
+    "Mirror, turn and zoom at random, while training."
+    for layer in (layers.RandomFlip('horizontal'), layers.RandomRotation(.02),
+                  layers.RandomZoom(.2, .2)):
+        x = layer(x)
+    return x
+
 # %% ../nbs/02_classify.ipynb #vit
 def build_vit(
     size: int = 72,  # pixels of the square input's sides
@@ -243,6 +255,7 @@ def build_vit(
     depth: int = 8,  # blocks
     mlp: tuple = (2048, 1024),  # units of the dense layers at the end
     n_classes: int = len(VOC_CLASSES),  # logits that come out
+    augment: bool = False,  # augment images in the network, while training?
 ) -> keras.Model:
     """A Vision Transformer: float (N,size,size,3) in 0..1 -> logits (N,n_classes).
 
@@ -252,7 +265,9 @@ def build_vit(
         raise ValueError(f'patch: expected 1 to {size}, the size of the image, got {patch}')
     inputs = keras.Input((size, size, 3))
     encode = PatchEncoder((size // patch) ** 2, dim)
-    x = encode(Patches(patch)(layers.Normalization(name='pixels')(inputs)))
+    x = layers.Normalization(name='pixels')(inputs)
+    if augment: x = augmenting_layers(x)
+    x = encode(Patches(patch)(x))
     for _ in range(depth):
         x = transformer_block(x, heads, dim)
     x = layers.LayerNormalization(epsilon=1e-6)(x)
@@ -434,26 +449,46 @@ class Heads(nn.ModuleList):
     "Several heads as one: features (N,width) -> the mean of their logits (N,20)."
     def forward(self, x): return torch.stack([head(x) for head in self]).mean(0)
 
+# %% ../nbs/02_classify.ipynb #head-recipe
+def chances(
+    logits: torch.Tensor,  # float (N,C)
+    recipe: str = 'sigmoid',  # or 'softmax'
+) -> torch.Tensor:  # float (N,C), 0..1
+    "What a recipe makes of torch's logits."
+    return logits.sigmoid() if recipe == 'sigmoid' else logits.softmax(1)
+
+def head_loss(
+    logits: torch.Tensor,  # float (N,C)
+    labels: torch.Tensor,  # float (N,C) of 0 and 1
+    recipe: str = 'sigmoid',  # 'softmax': the categorical cross-entropy
+) -> torch.Tensor:  # a single number
+    "The loss of a head by its recipe: the mean over the images."
+    if recipe == 'sigmoid': return F.binary_cross_entropy_with_logits(logits, labels)
+    return -(labels * logits.log_softmax(1)).sum(1).mean()
+
 # %% ../nbs/02_classify.ipynb #head-scores
 @torch.inference_mode()
 def head_scores(
     head: nn.Module,  # features (N,width) -> logits (N,20)
     views: np.ndarray,  # float32 (V,N,width): features of the images and of their mirror images
+    recipe: str = 'sigmoid',  # or 'softmax'
 ) -> np.ndarray:  # float32 (N,20), 0..1
     "Probabilities that a head gives to images, by the mean of the logits of their views."
     logits = torch.stack([head.eval()(v) for v in torch.from_numpy(views)])
-    return torch.sigmoid(logits.mean(0)).numpy()
+    return chances(logits.mean(0), recipe).numpy()
 
 # %% ../nbs/02_classify.ipynb #judge-head
 def judge_head(
     head: nn.Module,  # features (N,width) -> logits (N,20)
     views: np.ndarray,  # float32 (V,N,width)
     truth: np.ndarray,  # bool (N,20)
+    recipe: str = 'sigmoid',  # or 'softmax'
 ) -> dict:  # 'tune loss' and 'tune mAP'
     "Loss and mAP of a head on images held back."
-    p = head_scores(head, views)
+    p, y = head_scores(head, views, recipe), torch.tensor(truth).float()
     clipped = torch.from_numpy(p).clamp(1e-7, 1 - 1e-7)
-    loss = F.binary_cross_entropy(clipped, torch.tensor(truth).float()).item()
+    if recipe == 'sigmoid': loss = F.binary_cross_entropy(clipped, y).item()
+    else: loss = -(y * clipped.log()).sum(1).mean().item()
     return {'tune loss': loss, 'tune mAP': mean_ap(truth, p)}
 
 # %% ../nbs/02_classify.ipynb #torch-optimizer
@@ -489,9 +524,10 @@ def fit_head(
     seed: int = 0,  # of the first weights, the order, the views and the dropout
     optimizer: str = 'adamw',  # or 'adam'
     schedule: str = 'cosine',  # up and down in one cycle; or 'constant'
+    recipe: str = 'sigmoid',  # or 'softmax', with the categorical cross-entropy
     checkpoint='',  # the file that keeps an unfinished training; '': none
 ) -> tuple:  # the best epoch's `Head`; a DataFrame: loss, tune loss and tune mAP of each epoch
-    "Train a head with binary cross-entropy; keep the best epoch."
+    "Train a head by the loss of its recipe; keep the best epoch."
     x, y = torch.tensor(fit[0]), torch.tensor(fit[1]).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -501,13 +537,12 @@ def fit_head(
         cycle = torch_schedule(moves, schedule, lr, epochs * -(-len(y) // batch))
         def step(i):
             view = torch.randint(len(x), i.shape)  # of each image
-            loss = F.binary_cross_entropy_with_logits(head.train()(x[view, i]), y[i])
-            loss = descend(moves, loss)
+            loss = descend(moves, head_loss(head.train()(x[view, i]), y[i], recipe))
             cycle.step()
             return loss
         def run_epoch(epoch): return np.mean([step(i) for i in torch.randperm(len(y)).split(batch)])
         history = fit_best(
-            epochs, run_epoch, lambda: judge_head(head, *tune), 'tune mAP',
+            epochs, run_epoch, lambda: judge_head(head, tune[0], tune[1], recipe), 'tune mAP',
             lambda: weights_of(head), head.load_state_dict, 'Head',
             checkpoint=checkpoint, state=torch_state(head, moves, cycle))
     return head.eval().requires_grad_(False), history
@@ -534,6 +569,7 @@ def fit_heads(
     folds: int = 5,  # 2 to N
     seed: int = 0,  # of the folds and, plus the fold's number, of its head
     judged: int = 0,  # by so many views, the first ones, an image is judged; 0: by all
+    recipe: str = 'sigmoid',  # or 'softmax'
     checkpoints=(),  # a file for each fold that keeps its unfinished training; (): none
     **how,  # epochs, batch, lr, hidden, dropout and the like of `fit_head`
 ) -> tuple:  # `Heads`; float32 (N,20), each image by the head that has not seen it; mean history
@@ -545,8 +581,8 @@ def fit_heads(
         rows, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         head, history = fit_head(
             (views[:, rows], labels[rows]), (asked[:, held], labels[held]), seed=seed + k,
-            checkpoint=checkpoints[k] if checkpoints else '', **how)
-        unseen[held] = head_scores(head, asked[:, held])
+            recipe=recipe, checkpoint=checkpoints[k] if checkpoints else '', **how)
+        unseen[held] = head_scores(head, asked[:, held], recipe)
         heads.append(head)
         histories.append(history)
     return Heads(heads).eval(), unseen, sum(histories) / folds
@@ -562,10 +598,11 @@ class Classifier(nn.Module):
         head: nn.Module,  # features (N,net.width) -> logits (N,20), for example `Heads`
         threshold: float = .5,  # 0..1
         name: str = 'efficientnet-lite0',  # what `load_backbone` calls the backbone
+        recipe: str = 'sigmoid',  # or 'softmax'
     ):
         super().__init__()
         self.net, self.head, self.threshold, self.name = net, head, threshold, name
-        self.tuned = False
+        self.recipe, self.tuned = recipe, False
 
     def forward(self, x): return self.head(self.net.features(x))
 
@@ -575,7 +612,7 @@ class Classifier(nn.Module):
         device = next(self.head.parameters()).device
         both = images, [cv2.flip(i, 1) for i in images]
         logits = [self(to_batch(view, self.net.size).to(device)) for view in both]
-        return torch.sigmoid(sum(logits) / 2).cpu().numpy()
+        return chances(sum(logits) / 2, self.recipe).cpu().numpy()
 
 # %% ../nbs/02_classify.ipynb #keras-classifier
 class KerasClassifier:
@@ -628,9 +665,8 @@ def save_classifier(
 ) -> None:
     "Save a classifier's weights and what rebuilds it."
     ours = isinstance(model, KerasClassifier)
-    if ours: about = {'recipe': model.recipe}
-    else: about = {'backbone': model.name, 'weights': weights_digest(model.net)}
-    about |= {'threshold': model.threshold, 'classes': VOC_CLASSES}
+    about = {'recipe': model.recipe, 'threshold': model.threshold, 'classes': VOC_CLASSES}
+    if not ours: about |= {'backbone': model.name, 'weights': weights_digest(model.net)}
     with replacing(folder) as part:
         part.mkdir()
         if ours: model.model.save(part / 'model.keras')
@@ -655,7 +691,8 @@ def load_torch(
     hidden, width = weights['0.layers.1.weight'].shape
     heads = Heads([Head(width, hidden) for _ in range(count)])
     heads.load_state_dict(weights)
-    model = Classifier(net, heads, about['threshold'], about['backbone'])
+    recipe = about.get('recipe', 'sigmoid')  # older folders do not say
+    model = Classifier(net, heads, about['threshold'], about['backbone'], recipe)
     model.tuned = tuned
     return model.eval().requires_grad_(False)
 
@@ -672,7 +709,7 @@ def load_classifier(
         raise FileNotFoundError(
             f'{folder}: holds no classifier.json; name a folder that save_classifier wrote')
     about = json.loads((folder / 'classifier.json').read_text())
-    if 'recipe' not in about: return load_torch(folder, about)
+    if 'backbone' in about: return load_torch(folder, about)
     model = keras.saving.load_model(folder / 'model.keras', compile=False, safe_mode=True)
     return KerasClassifier(model, about['recipe'], about['threshold'])
 
@@ -719,7 +756,7 @@ def fine_tune(
             model.head.train()  # the backbone stays in eval mode: its normalisations are constants
             with torch.autocast(device.split(':')[0], torch.bfloat16, enabled=bf16):
                 logits = model(x.to(device)).float()
-            return descend(moves, F.binary_cross_entropy_with_logits(logits, y.to(device)))
+            return descend(moves, head_loss(logits, y.to(device), model.recipe))
         def run_epoch(epoch):
             model.to(device)  # predict leaves it on the CPU
             data = augment_dataset(fit, transform, seed, epoch)
@@ -1119,6 +1156,9 @@ def scratch_transform(
 
 # %% ../nbs/02_classify.ipynb #scratch-settings
 SCRATCH: dict = {'cnn': (build_cnn, 150), 'vit': (build_vit, 72)}  # builder, size of input
+ORIGINAL: dict = {  # what was different in the original: of the network, and of its training
+    'cnn': ({'norm': False}, {'batch': 128, 'optimizer': 'adam', 'schedule': 'constant'}),
+    'vit': ({'augment': True}, {'batch': 256, 'optimizer': 'adamw', 'schedule': 'constant'})}
 
 def own(
     asked,  # a value, or 'auto'
@@ -1133,15 +1173,18 @@ def scratch_settings(
     plan: dict,  # of `training_plan`
 ) -> dict:  # batch, lr, optimizer and schedule of `fit_keras`
     "How a network from scratch is trained: as asked, or else in its own way."
+    kind, _, recipe = name.partition('-')
+    ours: dict = {'batch': 0, 'optimizer': 'adamw', 'schedule': 'cosine'}
+    its: dict = ORIGINAL[kind][1] if recipe == 'original' else ours
     return {
-        'batch': batch_size(plan['batch'], images, 32, keras_device()),
+        'batch': batch_size(plan['batch'] or its['batch'], images, 32, keras_device()),
         'lr': plan['lr'] or 1e-3,
-        'optimizer': own(plan['optimizer'], 'adamw'),
-        'schedule': own(plan['schedule'], 'cosine')}
+        'optimizer': own(plan['optimizer'], its['optimizer']),
+        'schedule': own(plan['schedule'], its['schedule'])}
 
 # %% ../nbs/02_classify.ipynb #train-scratch
 def train_scratch(
-    name: str,  # 'cnn' or 'vit'; with '-softmax' by the original recipe
+    name: str,  # 'cnn' or 'vit'; with '-softmax', or '-original' in everything
     fit: VocDataset,  # to learn from, with labels
     tune: VocDataset,  # to choose the epoch by, with labels
     epochs: int,  # at most
@@ -1151,8 +1194,10 @@ def train_scratch(
     out='',  # the run's folder, for checkpoints; '': none
 ) -> tuple:  # the `KerasClassifier` and its history, a DataFrame
     "Build and train a network from scratch."
-    build, size = SCRATCH[name.split('-')[0]]
-    recipe = 'softmax' if name.endswith('-softmax') else 'sigmoid'
+    kind, _, recipe = name.partition('-')
+    build, size = SCRATCH[kind]
+    changes = ORIGINAL[kind][0] if recipe == 'original' else {}
+    recipe = 'softmax' if recipe else 'sigmoid'
     plan, squash = plan or training_plan(), partial(resize, size=(size, size))
     learned = with_copies(fit, plan['copies'], seed)
     settings = scratch_settings(name, len(learned), plan)
@@ -1160,7 +1205,7 @@ def train_scratch(
     about = [fit.key, tune.key, size, epochs, patience, seed, settings, bf16, plan['augment']]
     about += [plan['copies'], keras.__version__, keras.backend.backend()]
     keras.utils.set_random_seed(seed)
-    with keras_precision(bf16): model = build(size)
+    with keras_precision(bf16): model = build(size, **changes)
     history = fit_keras(
         model, in_memory(learned, squash), in_memory(tune, squash),
         augmentation(plan['augment'], scratch_transform(size)), epochs, recipe, patience=patience,
@@ -1209,17 +1254,20 @@ def views_learned(
 
 # %% ../nbs/02_classify.ipynb #head-settings
 def head_settings(
+    name: str,  # 'head' or 'head-softmax'
     images: int,  # in an epoch
     plan: dict,  # of `training_plan`
 ) -> dict:  # of `fit_head`
     "How a head is trained: as asked, or else in its own way."
+    soft = name == 'head-softmax'
     return {
         'batch': batch_size(plan['batch'], images, 128, 'cpu'),  # where heads are trained
         'lr': plan['lr'] or 2e-3,
         'hidden': plan['hidden'],
         'dropout': plan['head_dropout'],
-        'optimizer': own(plan['optimizer'], 'adamw'),
-        'schedule': own(plan['schedule'], 'cosine')}
+        'optimizer': own(plan['optimizer'], 'adam' if soft else 'adamw'),
+        'schedule': own(plan['schedule'], 'constant' if soft else 'cosine'),
+        'recipe': 'softmax' if soft else 'sigmoid'}
 
 def head_files(
     out,  # the run's folder; '': no checkpoints
@@ -1239,20 +1287,21 @@ def head_witness(
     seed: int,
     plan: dict | None = None,  # of `training_plan`
     out='',  # the run's folder, for checkpoints
+    name: str = 'head',  # or 'head-softmax'
 ) -> tuple:  # the `Classifier` and its `Witness`
     "Train five heads on a frozen backbone; the one that has not seen a training image judges it."
     net, plan = load_backbone(backbone), plan or training_plan()
     views, labels = views_learned(parts.train, net, plan, seed), known_labels(parts.train)
-    settings = head_settings(len(parts.train), plan)
+    settings = head_settings(name, len(parts.train), plan)
     about = parts.train.key, weights_digest(net), net.size, epochs, seed, settings, plan['copies']
     heads, unseen, history = fit_heads(
         views, labels.to_numpy(), epochs=epochs, seed=seed, judged=2,
-        checkpoints=head_files(out, 'head', 5, *about), **settings)
+        checkpoints=head_files(out, name, 5, *about), **settings)
     asked = both_views(parts.test, net, plan['workers'])
-    reported = score_table(head_scores(heads, asked), parts.test.ids)
+    model = Classifier(net, heads, name=backbone, recipe=settings['recipe'])
+    reported = score_table(head_scores(heads, asked, model.recipe), parts.test.ids)
     unseen = score_table(unseen, parts.train.ids)
-    told = Witness(reported, unseen, history=history).tuned(labels)
-    return Classifier(net, heads, name=backbone), told
+    return model, Witness(reported, unseen, history=history).tuned(labels)
 
 # %% ../nbs/02_classify.ipynb #light-transform
 def light_transform(sample, rng):
@@ -1298,7 +1347,7 @@ def unfrozen_witness(
     views, rows = views_learned(parts.train, net, plan, seed), pd.Index(parts.train.ids)
     def known(data, views):
         return views[:, rows.get_indexer(data.ids)], known_labels(data).to_numpy()
-    settings = head_settings(len(parts.fit), plan)
+    settings = head_settings('head', len(parts.fit), plan)
     about = parts.fit.key, weights_digest(net), net.size, epochs, seed, settings, plan['copies']
     head, _ = fit_head(
         known(parts.fit, views), known(parts.tune, views[:2]), epochs, seed=seed,
@@ -1330,21 +1379,23 @@ def load_witness(
     return model, Witness(reported, unseen, model.threshold).tuned(parts.train.labels)
 
 # %% ../nbs/02_classify.ipynb #check-models
+MODELS = ('cnn', 'vit', 'head', 'cnn-softmax', 'vit-softmax', 'head-softmax',
+          'cnn-original', 'vit-original')
+
 def check_models(
     models: str,  # names with spaces between
     trained: str,  # a folder of classifiers, or ''
 ) -> None:
     "Raise a `ValueError` unless all the names are known and, with a folder, one of them is there."
     names = models.split()
-    if wrong := {*names} - {'head', 'cnn', 'vit', 'cnn-softmax', 'vit-softmax'}:
-        raise ValueError(
-            f'models: expected cnn, vit, head, cnn-softmax or vit-softmax, got {some(wrong)}')
+    if wrong := {*names} - {*MODELS}:
+        raise ValueError(f'models: expected {", ".join(MODELS)}, got {some(wrong)}')
     if trained and not any((Path(trained) / n / 'classifier.json').is_file() for n in names):
         raise ValueError(
             f'trained: {trained} holds none of {models}; name the models folder of a run')
 
 def train_or_load(
-    name: str,  # 'cnn', 'vit', 'cnn-softmax', 'vit-softmax' or 'head'
+    name: str,  # one of `MODELS`
     parts: Parts,
     trained: str,  # a folder of classifiers, or ''
     epochs: dict,  # at most so many of 'cnn', 'vit' and 'head'
@@ -1357,8 +1408,9 @@ def train_or_load(
     "The classifier from the folder if it is there, or a new one."
     kept = Path(trained) / name
     if trained and (kept / 'classifier.json').is_file(): return load_witness(kept, parts)
-    if name == 'head': return head_witness(backbone, parts, epochs[name], seed, plan, out)
-    most = epochs[name.split('-')[0]]
+    kind = name.split('-')[0]
+    most = epochs[kind]
+    if kind == 'head': return head_witness(backbone, parts, most, seed, plan, out, name)
     return scratch_witness(name, parts, most, patience, seed, plan, out)
 
 # %% ../nbs/02_classify.ipynb #show-histories
@@ -1475,7 +1527,7 @@ def all_answers(
     if 'detector' in found:
         answers['detector, threshold .9'] = found['detector'], found['detector'] >= .9
     for name, told in witnesses.items():
-        if name.endswith('-softmax') and told.unseen is not None:
+        if name.endswith(('-softmax', '-original')) and told.unseen is not None:
             answers[f'{name}, half of the best'] = found[name], relative_threshold(found[name])
     shape = len(parts.test), len(VOC_CLASSES)
     prior = np.broadcast_to(known_labels(parts.fit).to_numpy().mean(0), shape)
