@@ -11,9 +11,12 @@ import importlib.util
 import json
 import os
 import textwrap
-from contextlib import nullcontext
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +39,7 @@ from .data import VOC_CLASSES, Sample
 # %% ../nbs/02_classify.ipynb #data-imports
 from voc_cv.augment import (
     augment_dataset,
+    augmentation,
     brightness_contrast,
     color_jitter,
     compose,
@@ -43,6 +47,7 @@ from voc_cv.augment import (
     hflip,
     in_memory,
     mirrored,
+    offline_copies,
     pad_to,
     random_affine,
     random_erasing,
@@ -53,12 +58,14 @@ from voc_cv.data import (
     VocDataset,
     open_voc,
     present,
+    read_image,
+    show_images,
     show_samples,
     stratify,
     voc_palette,
     write_labels,
 )
-from .files import batches, cached_array, digest, replacing, some
+from .files import batches, cached_array, digest, progress, replacing, some
 
 # %% ../nbs/02_classify.ipynb #model-imports
 from voc_cv.measure import (
@@ -71,16 +78,22 @@ from voc_cv.measure import (
     tune_thresholds,
 )
 from voc_cv.nets import (
+    batch_size,
     best_device,
+    checkpoint_file,
     descend,
     fit_best,
+    keras_state,
     label_table,
     load_backbone,
     load_pixel_scores,
     load_pretrained,
     model_digest,
     on_device,
+    thread_count,
     to_batch,
+    torch_state,
+    uses_bf16,
     weights_digest,
     weights_of,
 )
@@ -122,11 +135,12 @@ def convolution(
     kernel: int,  # pixels of a kernel's sides
     stride: int,  # pixels from one window to the next
     pool: bool,  # halve the maps at the end?
+    norm: bool = True,  # normalise batches?
 ):  # Keras tensor (N,h,w,filters)
     "Convolution, batch normalisation, ReLU and, if asked for, max pooling."
     padding = 'same' if stride == 1 else 'valid'
-    x = layers.Conv2D(filters, kernel, strides=stride, padding=padding, use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=.9)(x)
+    x = layers.Conv2D(filters, kernel, strides=stride, padding=padding, use_bias=not norm)(x)
+    if norm: x = layers.BatchNormalization(momentum=.9)(x)
     x = layers.ReLU()(x)
     return layers.MaxPooling2D(3, 2)(x) if pool else x
 
@@ -136,23 +150,24 @@ def build_cnn(
     n_classes: int = len(VOC_CLASSES),  # logits that come out
     width: float = 1.,  # multiplies the number of filters and of dense units
     dropout: float = .5,  # the share of numbers hidden before each dense layer, 0..1
+    norm: bool = True,  # normalise batches? The original did not
 ) -> keras.Model:
     "An AlexNet-like network: float (N,size,size,3) in 0..1 -> logits (N,n_classes)."
     if size < 63: raise ValueError(f'size: expected 63 or more, for three poolings, got {size}')
     x = inputs = keras.Input((size, size, 3))
     x = layers.Normalization(name='pixels')(x)
-    x = convolution(x, round(96 * width), 7, 4, True)
-    x = convolution(x, round(256 * width), 5, 1, True)
-    x = convolution(x, round(384 * width), 3, 1, False)
-    x = convolution(x, round(384 * width), 3, 1, False)
-    x = convolution(x, round(256 * width), 3, 1, True)
+    x = convolution(x, round(96 * width), 7, 4, True, norm)
+    x = convolution(x, round(256 * width), 5, 1, True, norm)
+    x = convolution(x, round(384 * width), 3, 1, False, norm)
+    x = convolution(x, round(384 * width), 3, 1, False, norm)
+    x = convolution(x, round(256 * width), 3, 1, True, norm)
     x = layers.Flatten()(x)
     x = layers.Dropout(dropout)(x)
-    x = layers.Dense(round(128 * width), use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=.9)(x)
+    x = layers.Dense(round(128 * width), use_bias=not norm)(x)
+    if norm: x = layers.BatchNormalization(momentum=.9)(x)
     x = layers.ReLU()(x)
     x = layers.Dropout(dropout)(x)
-    x = layers.Dense(n_classes, name='logits')(x)
+    x = layers.Dense(n_classes, name='logits', dtype='float32')(x)
     return keras.Model(inputs, x, name='cnn')
 
 # %% ../nbs/02_classify.ipynb #patches
@@ -221,6 +236,16 @@ def transformer_block(
     y = layers.LayerNormalization(epsilon=1e-6)(x)
     return layers.Add()([x, dense_layers(y, (2 * dim, dim), .1)])
 
+# %% ../nbs/02_classify.ipynb #vit-augment
+def augmenting_layers(
+    x,  # Keras tensor (N,S,S,C)
+):  # Keras tensor (N,S,S,C)
+    "Mirror, turn and zoom at random, while training."
+    for layer in (layers.RandomFlip('horizontal'), layers.RandomRotation(.02),
+                  layers.RandomZoom(.2, .2)):
+        x = layer(x)
+    return x
+
 # %% ../nbs/02_classify.ipynb #vit
 def build_vit(
     size: int = 72,  # pixels of the square input's sides
@@ -230,6 +255,7 @@ def build_vit(
     depth: int = 8,  # blocks
     mlp: tuple = (2048, 1024),  # units of the dense layers at the end
     n_classes: int = len(VOC_CLASSES),  # logits that come out
+    augment: bool = False,  # augment images in the network, while training?
 ) -> keras.Model:
     """A Vision Transformer: float (N,size,size,3) in 0..1 -> logits (N,n_classes).
 
@@ -239,12 +265,14 @@ def build_vit(
         raise ValueError(f'patch: expected 1 to {size}, the size of the image, got {patch}')
     inputs = keras.Input((size, size, 3))
     encode = PatchEncoder((size // patch) ** 2, dim)
-    x = encode(Patches(patch)(layers.Normalization(name='pixels')(inputs)))
+    x = layers.Normalization(name='pixels')(inputs)
+    if augment: x = augmenting_layers(x)
+    x = encode(Patches(patch)(x))
     for _ in range(depth):
         x = transformer_block(x, heads, dim)
     x = layers.LayerNormalization(epsilon=1e-6)(x)
     x = layers.Dropout(.5)(layers.Flatten()(x))
-    to_logits = layers.Dense(n_classes, name='logits')
+    to_logits = layers.Dense(n_classes, name='logits', dtype='float32')
     return keras.Model(inputs, to_logits(dense_layers(x, mlp, .5)), name='vit')
 
 # %% ../nbs/02_classify.ipynb #as-arrays
@@ -255,6 +283,23 @@ def as_arrays(
     samples = [*data]
     images = np.stack([s.image for s in samples]) / np.float32(255)
     return images, np.stack([s.labels for s in samples]).astype(np.float32)
+
+# %% ../nbs/02_classify.ipynb #ahead
+def ahead(
+    make,  # item -> result; called in threads
+    items,  # one after the other
+    workers: int = 0,  # threads; 0: what suits
+):  # yields the results, in the order of the items
+    "What `make` gives for each item; threads are busy with the next ones meanwhile."
+    pool = ThreadPoolExecutor(thread_count(workers))
+    waiting: deque = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > thread_count(workers): yield waiting.popleft().result()
+        while waiting: yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 # %% ../nbs/02_classify.ipynb #start-at
 def start_at(
@@ -274,11 +319,23 @@ def start_at(
 def learning_rate(
     highest: float,  # of all
     steps: int,  # of the whole training
-):  # a Keras schedule: step -> learning rate
+    schedule: str = 'cosine',  # or 'constant': the highest all the time
+):  # a Keras schedule, step -> learning rate; or a number
     "Up to the highest rate in a twentieth of the steps, then down to 0 along a cosine."
+    if schedule == 'constant': return highest
     rise = steps // 20
     return keras.optimizers.schedules.CosineDecay(
         highest / 20, max(1, steps - rise), warmup_target=highest, warmup_steps=rise)
+
+# %% ../nbs/02_classify.ipynb #keras-optimizer
+def keras_optimizer(
+    name: str,  # 'adamw' or 'adam'
+    rate,  # of `learning_rate`
+    decay: float = 1e-4,  # the weight decay of AdamW
+) -> keras.optimizers.Optimizer:  # of Keras
+    "The optimizer of a name."
+    if name == 'adam': return keras.optimizers.Adam(rate)
+    return keras.optimizers.AdamW(rate, weight_decay=decay)
 
 # %% ../nbs/02_classify.ipynb #keras-scores
 def keras_scores(
@@ -292,6 +349,16 @@ def keras_scores(
     logits = np.concatenate([model.predict_on_batch(images[i:i + batch]) for i in starts])
     return np.array(ops.convert_to_numpy(probabilities(ops.convert_to_tensor(logits), recipe)))
 
+# %% ../nbs/02_classify.ipynb #complete
+def complete(
+    model: keras.Model,  # compiled; changed
+    images: np.ndarray,  # float32 (N,S,S,3), 0..1
+    labels: np.ndarray,  # float32 (N,20)
+) -> None:
+    "Make all that Keras else makes in the first epoch."
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=ops.convert_to_tensor(labels[:1]), y_pred=model(images[:1]))
+
 # %% ../nbs/02_classify.ipynb #fit-keras
 def fit_keras(
     model: keras.Model,  # from `build_cnn` or `build_vit`; changed
@@ -304,25 +371,34 @@ def fit_keras(
     lr: float = 1e-3,  # the highest learning rate
     patience: int = 0,  # epochs without a better mAP that end the training; 0: never
     seed: int = 0,  # of the order, the augmentation and the dropout
+    optimizer: str = 'adamw',  # or 'adam'
+    schedule: str = 'cosine',  # or 'constant'
+    workers: int = 0,  # threads that augment; 0: what suits
+    checkpoint='',  # the file that keeps an unfinished training; '': none
     **how,  # of `keras.Model.compile`, for example run_eagerly=True, quicker for a few steps
 ) -> pd.DataFrame:  # a row an epoch: loss and tune mAP (0..1); the model has the best one's weights
-    "Train with AdamW and binary cross-entropy on freshly augmented images; keep the best epoch."
+    "Train with binary cross-entropy on freshly augmented images; keep the best epoch."
     keras.utils.set_random_seed(seed)
-    images, labels = as_arrays(fit)
-    start_at(model, images, labels, recipe)
+    start_at(model, *as_arrays(fit), recipe)
     x_tune, y_tune = as_arrays(tune)
-    rate = learning_rate(lr, -(-len(fit) // batch) * epochs)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
-    model.compile(optimizer, label_loss(recipe), **how)
+    rate = learning_rate(lr, -(-len(fit) // batch) * epochs, schedule)
+    model.compile(keras_optimizer(optimizer, rate), label_loss(recipe), **how)
+    complete(model, x_tune, y_tune)
+    quiet = {'shuffle': False, 'verbose': 0}
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
-        x, y = (a[order] for a in as_arrays(augment_dataset(fit, transform, seed, epoch)))
-        return model.fit(x, y, batch, shuffle=False, verbose=0).history['loss'][0]
+        new = augment_dataset(fit, transform, seed, epoch)
+        def make(rows): return as_arrays(new[int(i)] for i in rows)
+        parts = np.split(order, range(batch, len(order), batch))
+        seen = model.fit(ahead(make, parts, workers), steps_per_epoch=len(parts), **quiet)
+        return seen.history['loss'][0]
     def score():
         return {'tune mAP': mean_ap(y_tune, keras_scores(model, x_tune, recipe))}
+    def snapshot(): return [np.array(w) for w in model.get_weights()]  # copies
+    def restore(weights): model.set_weights([np.asarray(w) for w in weights])
     return fit_best(
-        epochs, run_epoch, score, 'tune mAP', model.get_weights, model.set_weights,
-        model.name.upper(), patience)
+        epochs, run_epoch, score, 'tune mAP', snapshot, restore,
+        model.name.upper(), patience, checkpoint, keras_state(model))
 
 # %% ../nbs/02_classify.ipynb #cache-version
 CACHE_VERSION = 4  # one more whenever what is kept changes other than by images or weights
@@ -333,16 +409,19 @@ def extract_features(
     net: nn.Module,  # from `load_backbone`, with `features`, `size` and `width`
     batch: int = 0,  # images at a time; 0: 64 on a GPU, 4 on a CPU
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
+    workers: int = 0,  # threads that read; 0: what suits
 ) -> np.ndarray:  # float32 (N,net.width)
     "The backbone's features of every image, from the cache folder if they were computed before."
     device = best_device(device)
     step = batch or (4 if device == 'cpu' else 64)
     def compute():
-        rows = []
-        with on_device(net, device), torch.inference_mode():
-            for ids in batches(data.ids, step, f'Features of {data.name}'):
-                images = to_batch([data.read_image(id) for id in ids], net.size)
+        rows, parts = [], [data.ids[i:i + step] for i in range(0, len(data), step)]
+        def read(ids): return to_batch([data.read_image(id) for id in ids], net.size)
+        bar = progress(data.ids, f'Features of {data.name}')
+        with on_device(net, device), torch.inference_mode(), bar:
+            for images in ahead(read, parts, workers):
                 rows.append(net.features(images.to(device)).cpu().numpy())
+                bar.update(len(images))
         return np.concatenate(rows)
     if not data.key: return compute()
     about = weights_digest(net), net.size, CACHE_VERSION, torch.__version__, device
@@ -370,27 +449,68 @@ class Heads(nn.ModuleList):
     "Several heads as one: features (N,width) -> the mean of their logits (N,20)."
     def forward(self, x): return torch.stack([head(x) for head in self]).mean(0)
 
+# %% ../nbs/02_classify.ipynb #head-recipe
+def chances(
+    logits: torch.Tensor,  # float (N,C)
+    recipe: str = 'sigmoid',  # or 'softmax'
+) -> torch.Tensor:  # float (N,C), 0..1
+    "What a recipe makes of torch's logits."
+    return logits.sigmoid() if recipe == 'sigmoid' else logits.softmax(1)
+
+def head_loss(
+    logits: torch.Tensor,  # float (N,C)
+    labels: torch.Tensor,  # float (N,C) of 0 and 1
+    recipe: str = 'sigmoid',  # 'softmax': the categorical cross-entropy
+) -> torch.Tensor:  # a single number
+    "The loss of a head by its recipe: the mean over the images."
+    if recipe == 'sigmoid': return F.binary_cross_entropy_with_logits(logits, labels)
+    return -(labels * logits.log_softmax(1)).sum(1).mean()
+
 # %% ../nbs/02_classify.ipynb #head-scores
 @torch.inference_mode()
 def head_scores(
     head: nn.Module,  # features (N,width) -> logits (N,20)
     views: np.ndarray,  # float32 (V,N,width): features of the images and of their mirror images
+    recipe: str = 'sigmoid',  # or 'softmax'
 ) -> np.ndarray:  # float32 (N,20), 0..1
     "Probabilities that a head gives to images, by the mean of the logits of their views."
     logits = torch.stack([head.eval()(v) for v in torch.from_numpy(views)])
-    return torch.sigmoid(logits.mean(0)).numpy()
+    return chances(logits.mean(0), recipe).numpy()
 
 # %% ../nbs/02_classify.ipynb #judge-head
 def judge_head(
     head: nn.Module,  # features (N,width) -> logits (N,20)
     views: np.ndarray,  # float32 (V,N,width)
     truth: np.ndarray,  # bool (N,20)
+    recipe: str = 'sigmoid',  # or 'softmax'
 ) -> dict:  # 'tune loss' and 'tune mAP'
     "Loss and mAP of a head on images held back."
-    p = head_scores(head, views)
+    p, y = head_scores(head, views, recipe), torch.tensor(truth).float()
     clipped = torch.from_numpy(p).clamp(1e-7, 1 - 1e-7)
-    loss = F.binary_cross_entropy(clipped, torch.tensor(truth).float()).item()
+    if recipe == 'sigmoid': loss = F.binary_cross_entropy(clipped, y).item()
+    else: loss = -(y * clipped.log()).sum(1).mean().item()
     return {'tune loss': loss, 'tune mAP': mean_ap(truth, p)}
+
+# %% ../nbs/02_classify.ipynb #torch-optimizer
+def torch_optimizer(
+    parameters,  # of a torch module
+    name: str,  # 'adamw' or 'adam'
+    lr: float,  # the (highest) learning rate
+    **how,  # of the optimizer
+) -> torch.optim.Optimizer:  # with the weight decay of a head, for AdamW
+    "The optimizer of a name."
+    if name == 'adam': return torch.optim.Adam(parameters, lr, **how)
+    return torch.optim.AdamW(parameters, lr, weight_decay=1e-2, **how)
+
+def torch_schedule(
+    optimizer: torch.optim.Optimizer,  # changed
+    name: str,  # 'cosine' or 'constant'
+    lr: float,  # the highest learning rate
+    steps: int,  # of the whole training
+) -> torch.optim.lr_scheduler.LRScheduler:  # to be told of every step
+    "One cycle of the learning rate, or always the same."
+    if name == 'constant': return torch.optim.lr_scheduler.ConstantLR(optimizer, 1., 0)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
 
 # %% ../nbs/02_classify.ipynb #fit-head
 def fit_head(
@@ -402,26 +522,29 @@ def fit_head(
     hidden: int = 256,  # numbers in the middle of the head
     dropout: float = .5,  # the share that is hidden in each step, 0..1
     seed: int = 0,  # of the first weights, the order, the views and the dropout
+    optimizer: str = 'adamw',  # or 'adam'
+    schedule: str = 'cosine',  # up and down in one cycle; or 'constant'
+    recipe: str = 'sigmoid',  # or 'softmax', with the categorical cross-entropy
+    checkpoint='',  # the file that keeps an unfinished training; '': none
 ) -> tuple:  # the best epoch's `Head`; a DataFrame: loss, tune loss and tune mAP of each epoch
-    "Train a head with AdamW, one cycle and binary cross-entropy; keep the best epoch."
+    "Train a head by the loss of its recipe; keep the best epoch."
     x, y = torch.tensor(fit[0]), torch.tensor(fit[1]).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = Head(x.shape[2], hidden, dropout)
         head.mean, head.std = x.mean((0, 1)), x.std((0, 1)) + 1e-6
-        optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-2, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, lr, total_steps=epochs * -(-len(y) // batch))
+        moves = torch_optimizer(head.parameters(), optimizer, lr, fused=True)
+        cycle = torch_schedule(moves, schedule, lr, epochs * -(-len(y) // batch))
         def step(i):
             view = torch.randint(len(x), i.shape)  # of each image
-            loss = F.binary_cross_entropy_with_logits(head.train()(x[view, i]), y[i])
-            loss = descend(optimizer, loss)
-            schedule.step()
+            loss = descend(moves, head_loss(head.train()(x[view, i]), y[i], recipe))
+            cycle.step()
             return loss
         def run_epoch(epoch): return np.mean([step(i) for i in torch.randperm(len(y)).split(batch)])
         history = fit_best(
-            epochs, run_epoch, lambda: judge_head(head, *tune), 'tune mAP',
-            lambda: weights_of(head), head.load_state_dict, 'Head')
+            epochs, run_epoch, lambda: judge_head(head, tune[0], tune[1], recipe), 'tune mAP',
+            lambda: weights_of(head), head.load_state_dict, 'Head',
+            checkpoint=checkpoint, state=torch_state(head, moves, cycle))
     return head.eval().requires_grad_(False), history
 
 # %% ../nbs/02_classify.ipynb #folds
@@ -445,16 +568,21 @@ def fit_heads(
     labels: np.ndarray,  # bool (N,20)
     folds: int = 5,  # 2 to N
     seed: int = 0,  # of the folds and, plus the fold's number, of its head
-    **how,  # epochs, batch, lr, hidden, dropout of `fit_head`
+    judged: int = 0,  # by so many views, the first ones, an image is judged; 0: by all
+    recipe: str = 'sigmoid',  # or 'softmax'
+    checkpoints=(),  # a file for each fold that keeps its unfinished training; (): none
+    **how,  # epochs, batch, lr, hidden, dropout and the like of `fit_head`
 ) -> tuple:  # `Heads`; float32 (N,20), each image by the head that has not seen it; mean history
     "Train one head for each fold, on the other folds."
     fold, heads, histories = fold_numbers(labels, folds, seed), [], []
     unseen = np.zeros(labels.shape, np.float32)
+    asked = views[:judged or len(views)]
     for k in range(folds):
         rows, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         head, history = fit_head(
-            (views[:, rows], labels[rows]), (views[:, held], labels[held]), seed=seed + k, **how)
-        unseen[held] = head_scores(head, views[:, held])
+            (views[:, rows], labels[rows]), (asked[:, held], labels[held]), seed=seed + k,
+            recipe=recipe, checkpoint=checkpoints[k] if checkpoints else '', **how)
+        unseen[held] = head_scores(head, asked[:, held], recipe)
         heads.append(head)
         histories.append(history)
     return Heads(heads).eval(), unseen, sum(histories) / folds
@@ -470,10 +598,11 @@ class Classifier(nn.Module):
         head: nn.Module,  # features (N,net.width) -> logits (N,20), for example `Heads`
         threshold: float = .5,  # 0..1
         name: str = 'efficientnet-lite0',  # what `load_backbone` calls the backbone
+        recipe: str = 'sigmoid',  # or 'softmax'
     ):
         super().__init__()
         self.net, self.head, self.threshold, self.name = net, head, threshold, name
-        self.tuned = False
+        self.recipe, self.tuned = recipe, False
 
     def forward(self, x): return self.head(self.net.features(x))
 
@@ -483,7 +612,7 @@ class Classifier(nn.Module):
         device = next(self.head.parameters()).device
         both = images, [cv2.flip(i, 1) for i in images]
         logits = [self(to_batch(view, self.net.size).to(device)) for view in both]
-        return torch.sigmoid(sum(logits) / 2).cpu().numpy()
+        return chances(sum(logits) / 2, self.recipe).cpu().numpy()
 
 # %% ../nbs/02_classify.ipynb #keras-classifier
 class KerasClassifier:
@@ -536,9 +665,8 @@ def save_classifier(
 ) -> None:
     "Save a classifier's weights and what rebuilds it."
     ours = isinstance(model, KerasClassifier)
-    if ours: about = {'recipe': model.recipe}
-    else: about = {'backbone': model.name, 'weights': weights_digest(model.net)}
-    about |= {'threshold': model.threshold, 'classes': VOC_CLASSES}
+    about = {'recipe': model.recipe, 'threshold': model.threshold, 'classes': VOC_CLASSES}
+    if not ours: about |= {'backbone': model.name, 'weights': weights_digest(model.net)}
     with replacing(folder) as part:
         part.mkdir()
         if ours: model.model.save(part / 'model.keras')
@@ -563,7 +691,8 @@ def load_torch(
     hidden, width = weights['0.layers.1.weight'].shape
     heads = Heads([Head(width, hidden) for _ in range(count)])
     heads.load_state_dict(weights)
-    model = Classifier(net, heads, about['threshold'], about['backbone'])
+    recipe = about.get('recipe', 'sigmoid')  # older folders do not say
+    model = Classifier(net, heads, about['threshold'], about['backbone'], recipe)
     model.tuned = tuned
     return model.eval().requires_grad_(False)
 
@@ -580,7 +709,7 @@ def load_classifier(
         raise FileNotFoundError(
             f'{folder}: holds no classifier.json; name a folder that save_classifier wrote')
     about = json.loads((folder / 'classifier.json').read_text())
-    if 'recipe' not in about: return load_torch(folder, about)
+    if 'backbone' in about: return load_torch(folder, about)
     model = keras.saving.load_model(folder / 'model.keras', compile=False, safe_mode=True)
     return KerasClassifier(model, about['recipe'], about['threshold'])
 
@@ -593,6 +722,15 @@ def known_labels(
         raise ValueError(f'{data.name}: expected a data set with labels, this one has none')
     return data.labels
 
+# %% ../nbs/02_classify.ipynb #label-batch
+def label_batch(
+    samples: list,  # of `Sample`, with labels
+    size: int,  # of the squares that images are scaled to
+) -> tuple:  # float32 (N,3,size,size) in 0..1, float32 (N,20) of 0 and 1
+    "Images and labels as torch wants them."
+    labels = np.stack([s.labels for s in samples])
+    return to_batch([s.image for s in samples], size), torch.tensor(labels).float()
+
 # %% ../nbs/02_classify.ipynb #fine-tune
 def fine_tune(
     model: Classifier,  # whose head has been trained; its backbone and head are changed
@@ -604,26 +742,31 @@ def fine_tune(
     lr: float = 2e-5,  # the learning rate, constant
     seed: int = 0,  # of the order, the augmentation and the dropout
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
+    optimizer: str = 'adamw',  # or 'adam'
+    workers: int = 0,  # threads that read and augment; 0: what suits
+    bf16: bool = False,  # compute in bfloat16 where that is enough
+    checkpoint='',  # the file that keeps an unfinished training; '': none
 ) -> pd.DataFrame:  # a row an epoch: loss and tune mAP (0..1); the model has the best one's weights
-    "Train backbone and head together with AdamW."
+    "Train backbone and head together."
     device, truth = best_device(device), known_labels(tune).to_numpy()
     with torch.random.fork_rng(), on_device(model, device):
         torch.manual_seed(seed)
-        parameters = model.requires_grad_(True).parameters()
-        optimizer = torch.optim.AdamW(parameters, lr, weight_decay=1e-2)
-        def step(samples):
-            x = to_batch([s.image for s in samples], model.net.size).to(device)
-            y = torch.tensor(np.stack([s.labels for s in samples])).float().to(device)
+        moves = torch_optimizer(model.requires_grad_(True).parameters(), optimizer, lr)
+        def step(x, y):
             model.head.train()  # the backbone stays in eval mode: its normalisations are constants
-            return descend(optimizer, F.binary_cross_entropy_with_logits(model(x), y))
+            with torch.autocast(device.split(':')[0], torch.bfloat16, enabled=bf16):
+                logits = model(x.to(device)).float()
+            return descend(moves, head_loss(logits, y.to(device), model.recipe))
         def run_epoch(epoch):
             model.to(device)  # predict leaves it on the CPU
             data = augment_dataset(fit, transform, seed, epoch)
+            def make(rows): return label_batch([data[int(i)] for i in rows], model.net.size)
             rows = torch.randperm(len(data)).split(batch)
-            return np.mean([step([data[int(i)] for i in some_rows]) for some_rows in rows])
+            return np.mean([step(*both) for both in ahead(make, rows, workers)])
         history = fit_best(
             epochs, run_epoch, lambda: {'tune mAP': mean_ap(truth, predict(tune, model.eval()))},
-            'tune mAP', lambda: weights_of(model), model.load_state_dict, 'Backbone')
+            'tune mAP', lambda: weights_of(model), model.load_state_dict, 'Backbone',
+            checkpoint=checkpoint, state=torch_state(model, moves))
     model.eval().requires_grad_(False).tuned = True
     return history
 
@@ -946,93 +1089,271 @@ class Witness:
         if self.unseen is None: raise ValueError('this witness knows no unseen training images')
         return self.unseen
 
+# %% ../nbs/02_classify.ipynb #training-plan
+def training_plan(
+    batch: int = 0,  # images a step; 0: what suits
+    lr: float = 0.,  # the highest learning rate; 0: each training's own
+    optimizer: str = 'auto',  # 'adamw' or 'adam'; 'auto': each training's own
+    schedule: str = 'auto',  # 'cosine' or 'constant'; 'auto': each training's own
+    hidden: int = 256,  # numbers in the middle of a head
+    head_dropout: float = .5,  # the share hidden from a head, 0 to less than 1
+    augment: str = 'ours',  # a recipe of `augmentation`
+    copies: int = 0,  # augmented copies of each image learned from
+    workers: int = 0,  # threads; 0: what suits
+    precision: str = 'auto',  # 'float32' or 'bf16'; 'auto': what suits
+) -> dict:  # the same by name
+    "How trainings go; a `ValueError` for what is not possible."
+    plan = dict(locals())
+    for name, known in {'optimizer': ('adamw', 'adam'), 'schedule': ('cosine', 'constant')}.items():
+        if plan[name] not in ('auto', *known):
+            raise ValueError(f'{name}: expected auto, {" or ".join(known)}, got {plan[name]!r}')
+    for name, least in {'lr': 0, 'hidden': 1, 'copies': 0}.items():
+        if not least <= plan[name] < np.inf:
+            raise ValueError(f'{name}: expected {least} or more, got {plan[name]}')
+    if not 0 <= head_dropout < 1:
+        raise ValueError(f'head_dropout: expected 0 to less than 1, got {head_dropout}')
+    batch_size(batch, 1, 1, 'cpu')  # these three say what they expect
+    thread_count(workers)
+    uses_bf16(precision, 'cpu')
+    augmentation(augment, hflip)
+    return plan
+
+# %% ../nbs/02_classify.ipynb #keras-precision
+def keras_device() -> str:  # 'cuda' or 'cpu'
+    "Where Keras works: a GPU that torch knows as well, or the CPU."
+    if best_device() == 'cpu' or keras.backend.backend() == 'torch': return best_device()
+    return 'cuda' if keras.distribution.list_devices('gpu') else 'cpu'
+
+@contextmanager
+def keras_precision(
+    bf16: bool,  # shall layers that are made meanwhile compute in bfloat16?
+):
+    "Keras' policy of precision for a while."
+    before = keras.config.dtype_policy()
+    if bf16: keras.config.set_dtype_policy('mixed_bfloat16')
+    try: yield
+    finally: keras.config.set_dtype_policy(before)
+
+# %% ../nbs/02_classify.ipynb #with-copies
+def with_copies(
+    data: VocDataset,  # images learned from
+    copies: int,  # of each; 0: none
+    seed: int,  # of their luck
+) -> VocDataset:  # the images, or at 224 x 224 pixels the images and their copies
+    "Images and their augmented copies by the original's chain."
+    if not copies: return data
+    return offline_copies(data, augmentation('original', hflip), copies, seed=seed)
+
 # %% ../nbs/02_classify.ipynb #scratch-transform
 def scratch_transform(
     size: int,  # pixels of the square's sides
 ) -> compose:  # (Sample, rng) -> Sample
-    "The augmentation for training from scratch."
+    "Our augmentation for training from scratch."
     crop = partial(random_resized_crop, size=(size, size), area=(.4, 1.))
     cover = partial(random_erasing, area=(.02, .2))
     return compose(
         (hflip, .5), (crop, .8), (color_jitter, .5), (brightness_contrast, .5), (cover, .3))
 
-# %% ../nbs/02_classify.ipynb #train-scratch
+# %% ../nbs/02_classify.ipynb #scratch-settings
 SCRATCH: dict = {'cnn': (build_cnn, 150), 'vit': (build_vit, 72)}  # builder, size of input
+ORIGINAL: dict = {  # what was different in the original: of the network, and of its training
+    'cnn': ({'norm': False}, {'batch': 128, 'optimizer': 'adam', 'schedule': 'constant'}),
+    'vit': ({'augment': True}, {'batch': 256, 'optimizer': 'adamw', 'schedule': 'constant'})}
 
+def own(
+    asked,  # a value, or 'auto'
+    other,  # the training's own
+):  # one of them
+    "What is asked for, or else the training's own."
+    return other if asked == 'auto' else asked
+
+def scratch_settings(
+    name: str,  # as in `train_scratch`
+    images: int,  # in an epoch
+    plan: dict,  # of `training_plan`
+) -> dict:  # batch, lr, optimizer and schedule of `fit_keras`
+    "How a network from scratch is trained: as asked, or else in its own way."
+    kind, _, recipe = name.partition('-')
+    ours: dict = {'batch': 0, 'optimizer': 'adamw', 'schedule': 'cosine'}
+    its: dict = ORIGINAL[kind][1] if recipe == 'original' else ours
+    return {
+        'batch': batch_size(plan['batch'] or its['batch'], images, 32, keras_device()),
+        'lr': plan['lr'] or 1e-3,
+        'optimizer': own(plan['optimizer'], its['optimizer']),
+        'schedule': own(plan['schedule'], its['schedule'])}
+
+# %% ../nbs/02_classify.ipynb #train-scratch
 def train_scratch(
-    name: str,  # 'cnn' or 'vit'; with '-softmax' by the original recipe
+    name: str,  # 'cnn' or 'vit'; with '-softmax', or '-original' in everything
     fit: VocDataset,  # to learn from, with labels
     tune: VocDataset,  # to choose the epoch by, with labels
     epochs: int,  # at most
     patience: int,  # epochs without a better mAP that end the training; 0: never
     seed: int,  # of everything random
+    plan: dict | None = None,  # of `training_plan`; None: as it is by itself
+    out='',  # the run's folder, for checkpoints; '': none
 ) -> tuple:  # the `KerasClassifier` and its history, a DataFrame
     "Build and train a network from scratch."
-    build, size = SCRATCH[name.split('-')[0]]
-    recipe = 'softmax' if name.endswith('-softmax') else 'sigmoid'
-    squash = partial(resize, size=(size, size))
+    kind, _, recipe = name.partition('-')
+    build, size = SCRATCH[kind]
+    changes = ORIGINAL[kind][0] if recipe == 'original' else {}
+    recipe = 'softmax' if recipe else 'sigmoid'
+    plan, squash = plan or training_plan(), partial(resize, size=(size, size))
+    learned = with_copies(fit, plan['copies'], seed)
+    settings = scratch_settings(name, len(learned), plan)
+    bf16 = uses_bf16(plan['precision'], keras_device())
+    about = [fit.key, tune.key, size, epochs, patience, seed, settings, bf16, plan['augment']]
+    about += [plan['copies'], keras.__version__, keras.backend.backend()]
     keras.utils.set_random_seed(seed)
-    model = build(size)
+    with keras_precision(bf16): model = build(size, **changes)
     history = fit_keras(
-        model, in_memory(fit, squash), in_memory(tune, squash), scratch_transform(size), epochs,
-        recipe, patience=patience, seed=seed)
+        model, in_memory(learned, squash), in_memory(tune, squash),
+        augmentation(plan['augment'], scratch_transform(size)), epochs, recipe, patience=patience,
+        seed=seed, workers=plan['workers'], **settings,
+        checkpoint=checkpoint_file(fit.key and out, '02_classify', name, *about))
     return KerasClassifier(model, recipe), history
 
+# %% ../nbs/02_classify.ipynb #scratch-witness
 def scratch_witness(
     name: str,  # as in `train_scratch`
     parts: Parts,
     epochs: int,  # at most
     patience: int,  # epochs
     seed: int,
+    plan: dict | None = None,  # of `training_plan`
+    out='',  # the run's folder, for checkpoints
 ) -> tuple:  # the `KerasClassifier` and its `Witness`
     "Train a network from scratch and ask it about the images held back and those of the report."
-    model, history = train_scratch(name, parts.fit, parts.tune, epochs, patience, seed)
+    model, history = train_scratch(name, parts.fit, parts.tune, epochs, patience, seed, plan, out)
     unseen, reported = (score_table(predict(d, model), d.ids) for d in (parts.tune, parts.test))
     return model, Witness(reported, unseen, history=history).tuned(parts.train.labels)
 
-# %% ../nbs/02_classify.ipynb #head-witness
+# %% ../nbs/02_classify.ipynb #both-views
 def both_views(
     data: VocDataset,  # whose images are looked at
     net: nn.Module,  # from `load_backbone`
+    workers: int = 0,  # threads that read; 0: what suits
 ) -> np.ndarray:  # float32 (2,N,net.width)
     "Features of the images and of their mirror images."
-    return np.stack([extract_features(view, net) for view in (data, mirrored(data))])
+    return np.stack([extract_features(d, net, workers=workers) for d in (data, mirrored(data))])
 
+def views_learned(
+    data: VocDataset,  # whose images are learned from
+    net: nn.Module,  # from `load_backbone`
+    plan: dict,  # of `training_plan`
+    seed: int,  # of the copies' luck
+) -> np.ndarray:  # float32 (2 + copies,N,net.width)
+    "Features of the images, of their mirror images and of their augmented copies."
+    views, copies = both_views(data, net, plan['workers']), plan['copies']
+    if not copies: return views
+    ids = [f'{id}~{k}' for k, id in product(range(1, 1 + copies), data.ids)]
+    augmented = with_copies(data, copies, seed).subset(ids)
+    augmented.key = data.key and digest(data.key, 'copies', copies, seed)
+    found = extract_features(augmented, net, workers=plan['workers'])
+    return np.concatenate([views, found.reshape(copies, len(data), -1)])
+
+# %% ../nbs/02_classify.ipynb #head-settings
+def head_settings(
+    name: str,  # 'head' or 'head-softmax'
+    images: int,  # in an epoch
+    plan: dict,  # of `training_plan`
+) -> dict:  # of `fit_head`
+    "How a head is trained: as asked, or else in its own way."
+    soft = name == 'head-softmax'
+    return {
+        'batch': batch_size(plan['batch'], images, 128, 'cpu'),  # where heads are trained
+        'lr': plan['lr'] or 2e-3,
+        'hidden': plan['hidden'],
+        'dropout': plan['head_dropout'],
+        'optimizer': own(plan['optimizer'], 'adam' if soft else 'adamw'),
+        'schedule': own(plan['schedule'], 'constant' if soft else 'cosine'),
+        'recipe': 'softmax' if soft else 'sigmoid'}
+
+def head_files(
+    out,  # the run's folder; '': no checkpoints
+    name: str,  # of the training
+    heads: int,  # how many
+    *about,  # all that it depends on, the data set's key first
+) -> list:  # a file for each head's checkpoint, or '' for each
+    "Where the checkpoints of heads are kept."
+    names = [f'{name}-{k}' for k in range(heads)]
+    return [checkpoint_file(about[0] and out, '02_classify', n, *about) for n in names]
+
+# %% ../nbs/02_classify.ipynb #head-witness
 def head_witness(
     backbone: str,  # what `load_backbone` takes
     parts: Parts,
     epochs: int,  # at most, of each head
     seed: int,
+    plan: dict | None = None,  # of `training_plan`
+    out='',  # the run's folder, for checkpoints
+    name: str = 'head',  # or 'head-softmax'
 ) -> tuple:  # the `Classifier` and its `Witness`
     "Train five heads on a frozen backbone; the one that has not seen a training image judges it."
-    net = load_backbone(backbone)
-    views, labels = both_views(parts.train, net), known_labels(parts.train)
-    heads, unseen, history = fit_heads(views, labels.to_numpy(), epochs=epochs, seed=seed)
-    reported = score_table(head_scores(heads, both_views(parts.test, net)), parts.test.ids)
+    net, plan = load_backbone(backbone), plan or training_plan()
+    views, labels = views_learned(parts.train, net, plan, seed), known_labels(parts.train)
+    settings = head_settings(name, len(parts.train), plan)
+    about = parts.train.key, weights_digest(net), net.size, epochs, seed, settings, plan['copies']
+    heads, unseen, history = fit_heads(
+        views, labels.to_numpy(), epochs=epochs, seed=seed, judged=2,
+        checkpoints=head_files(out, name, 5, *about), **settings)
+    asked = both_views(parts.test, net, plan['workers'])
+    model = Classifier(net, heads, name=backbone, recipe=settings['recipe'])
+    reported = score_table(head_scores(heads, asked, model.recipe), parts.test.ids)
     unseen = score_table(unseen, parts.train.ids)
-    told = Witness(reported, unseen, history=history).tuned(labels)
-    return Classifier(net, heads, name=backbone), told
+    return model, Witness(reported, unseen, history=history).tuned(labels)
 
-# %% ../nbs/02_classify.ipynb #unfrozen-witness
+# %% ../nbs/02_classify.ipynb #light-transform
 def light_transform(sample, rng):
-    "The augmentation for a backbone that has learned already: little is changed."
+    "Our augmentation for a backbone that has learned already: little is changed."
     turn = partial(random_affine, degrees=8, scale=.15, shift=.05)
     return compose((hflip, .5), (turn, .5), (brightness_contrast, .5))(sample, rng)
 
+# %% ../nbs/02_classify.ipynb #unfreeze-backbone
+def unfreeze_backbone(
+    model: Classifier,  # whose head has been trained; its backbone and head are changed
+    parts: Parts,
+    epochs: int,  # at most
+    seed: int,
+    plan: dict,  # of `training_plan`
+    out,  # the run's folder, for checkpoints
+    *about,  # all that the head depends on
+) -> pd.DataFrame:  # the history
+    "Train backbone and head together, as asked or else in their own way."
+    learned = with_copies(parts.fit, plan['copies'], seed)
+    settings = {
+        'batch': batch_size(plan['batch'], len(learned), 16),
+        'lr': plan['lr'] or 2e-5,
+        'optimizer': own(plan['optimizer'], 'adamw'),
+        'bf16': uses_bf16(plan['precision'])}
+    about += parts.tune.key, epochs, plan['augment'], settings
+    return fine_tune(
+        model, learned, parts.tune, augmentation(plan['augment'], light_transform), epochs,
+        seed=seed, workers=plan['workers'], **settings,
+        checkpoint=checkpoint_file(about[0] and out, '02_classify', 'unfrozen', *about))
+
+# %% ../nbs/02_classify.ipynb #unfrozen-witness
 def unfrozen_witness(
     backbone: str,  # what `load_backbone` takes
     parts: Parts,
     epochs: int,  # at most, of the head
     unfreeze: int,  # epochs at most of backbone and head together
     seed: int,
+    plan: dict | None = None,  # of `training_plan`
+    out='',  # the run's folder, for checkpoints
 ) -> tuple:  # the `Classifier` and its `Witness`
     "Train one head, then backbone and head together; ask about what is held back and the report."
-    net = load_backbone(backbone)
-    views, rows = both_views(parts.train, net), pd.Index(parts.train.ids)
-    def known(data): return views[:, rows.get_indexer(data.ids)], known_labels(data).to_numpy()
-    head, _ = fit_head(known(parts.fit), known(parts.tune), epochs, seed=seed)
+    net, plan = load_backbone(backbone), plan or training_plan()
+    views, rows = views_learned(parts.train, net, plan, seed), pd.Index(parts.train.ids)
+    def known(data, views):
+        return views[:, rows.get_indexer(data.ids)], known_labels(data).to_numpy()
+    settings = head_settings('head', len(parts.fit), plan)
+    about = parts.fit.key, weights_digest(net), net.size, epochs, seed, settings, plan['copies']
+    head, _ = fit_head(
+        known(parts.fit, views), known(parts.tune, views[:2]), epochs, seed=seed,
+        checkpoint=head_files(out, 'unfrozen-head', 1, *about)[0], **settings)
     model = Classifier(net, Heads([head]), name=backbone)
-    history = fine_tune(model, parts.fit, parts.tune, light_transform, unfreeze, seed=seed)
+    history = unfreeze_backbone(model, parts, unfreeze, seed, plan, out, *about)
     unseen, reported = (score_table(predict(d, model), d.ids) for d in (parts.tune, parts.test))
     return model, Witness(reported, unseen, history=history).tuned(parts.train.labels)
 
@@ -1058,33 +1379,39 @@ def load_witness(
     return model, Witness(reported, unseen, model.threshold).tuned(parts.train.labels)
 
 # %% ../nbs/02_classify.ipynb #check-models
+MODELS = ('cnn', 'vit', 'head', 'cnn-softmax', 'vit-softmax', 'head-softmax',
+          'cnn-original', 'vit-original')
+
 def check_models(
     models: str,  # names with spaces between
     trained: str,  # a folder of classifiers, or ''
 ) -> None:
     "Raise a `ValueError` unless all the names are known and, with a folder, one of them is there."
     names = models.split()
-    if wrong := {*names} - {'head', 'cnn', 'vit', 'cnn-softmax', 'vit-softmax'}:
-        raise ValueError(
-            f'models: expected cnn, vit, head, cnn-softmax or vit-softmax, got {some(wrong)}')
+    if wrong := {*names} - {*MODELS}:
+        raise ValueError(f'models: expected {", ".join(MODELS)}, got {some(wrong)}')
     if trained and not any((Path(trained) / n / 'classifier.json').is_file() for n in names):
         raise ValueError(
             f'trained: {trained} holds none of {models}; name the models folder of a run')
 
 def train_or_load(
-    name: str,  # 'cnn', 'vit', 'cnn-softmax', 'vit-softmax' or 'head'
+    name: str,  # one of `MODELS`
     parts: Parts,
     trained: str,  # a folder of classifiers, or ''
     epochs: dict,  # at most so many of 'cnn', 'vit' and 'head'
     backbone: str,  # below the head
     patience: int,  # of the networks from scratch, epochs
     seed: int,
+    plan: dict | None = None,  # of `training_plan`
+    out='',  # the run's folder, for checkpoints
 ) -> tuple:  # the classifier and its `Witness`
     "The classifier from the folder if it is there, or a new one."
     kept = Path(trained) / name
     if trained and (kept / 'classifier.json').is_file(): return load_witness(kept, parts)
-    if name == 'head': return head_witness(backbone, parts, epochs[name], seed)
-    return scratch_witness(name, parts, epochs[name.split('-')[0]], patience, seed)
+    kind = name.split('-')[0]
+    most = epochs[kind]
+    if kind == 'head': return head_witness(backbone, parts, most, seed, plan, out, name)
+    return scratch_witness(name, parts, most, patience, seed, plan, out)
 
 # %% ../nbs/02_classify.ipynb #show-histories
 def show_histories(
@@ -1200,7 +1527,7 @@ def all_answers(
     if 'detector' in found:
         answers['detector, threshold .9'] = found['detector'], found['detector'] >= .9
     for name, told in witnesses.items():
-        if name.endswith('-softmax') and told.unseen is not None:
+        if name.endswith(('-softmax', '-original')) and told.unseen is not None:
             answers[f'{name}, half of the best'] = found[name], relative_threshold(found[name])
     shape = len(parts.test), len(VOC_CLASSES)
     prior = np.broadcast_to(known_labels(parts.fit).to_numpy().mean(0), shape)
@@ -1240,6 +1567,70 @@ def rule_scores(
     keep = ['micro F1', 'macro F1', 'per-image F1', 'label accuracy', 'exact match']
     table = pd.DataFrame({n: label_metrics(truth, scores, p) for n, p in rules.items()})
     return table.T[keep]
+
+# %% ../nbs/02_classify.ipynb #show-answers
+def show_answers(
+    data: VocDataset,  # the images; what is known of them is not used
+    told: Witness,  # what was said of them, and the threshold
+    most: int = 12,  # images, spread over the whole set
+):  # the figure
+    "Images with the labels that they were given, the surest first."
+    rows = np.unique(np.linspace(0, len(data) - 1, most).round().astype(int))
+    table = told.reported.loc[[data.ids[i] for i in rows]].to_numpy()
+    titles = []
+    for scores, labels in zip(table, choose_labels(table, told.threshold), strict=True):
+        sure = sorted(np.flatnonzero(labels), key=scores.__getitem__, reverse=True)
+        words = ', '.join(f'{VOC_CLASSES[k]} {scores[k]:.2f}' for k in sure)
+        titles.append(textwrap.fill(words, 30))
+    return show_images([data.read_image(data.ids[i]) for i in rows], titles, size=2.25)
+
+# %% ../nbs/02_classify.ipynb #own-photograph
+def own_photograph(
+    image: str,  # a file, or ''
+) -> VocDataset | None:  # of one image; None without one
+    "A photograph of one's own as a data set; an error names a file that can't be read."
+    if not image: return None
+    pixels = {Path(image).stem: read_image(image)}
+    key = digest(pixels[Path(image).stem].tobytes())
+    return VocDataset([*pixels], pixels.get, key=key, name='photograph')
+
+def answer_one(
+    data: VocDataset,  # of `own_photograph`
+    best: str,  # the witness that is to answer
+    classifiers: dict,  # name -> classifier
+    asked: dict,  # 'detector' or 'segmenter' -> (what to load, its revision)
+    weights: pd.Series,  # of `combine_witnesses`
+) -> np.ndarray:  # float (N,20), 0..1
+    "What a witness, or a combination of several, says of new images."
+    def say(name):
+        if name in classifiers: return predict(data, classifiers[name])
+        model, revision = asked[name]
+        return ask(data, model, revision, name).to_numpy()
+    if best == 'combination': return combine([say(name) for name in weights.index], weights)
+    if best == 'mean of these': return np.mean([say(name) for name in weights.index], 0)
+    return say(best)
+
+# %% ../nbs/02_classify.ipynb #show-bars
+def show_bars(
+    image: np.ndarray,  # uint8 (H,W,3)
+    scores: np.ndarray,  # float (20,), 0..1
+    threshold: float,  # of a label
+    most: int = 6,  # classes
+):  # the figure
+    "A photograph beside bars of its most likely classes; labels are those in colour."
+    import matplotlib.pyplot as plt
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 2.1), width_ratios=(3, 2))
+    left.imshow(image)
+    left.axis('off')
+    rows = np.argsort(-scores, kind='stable')[:most]
+    chosen = choose_labels(scores[None], threshold)[0, rows]
+    right.barh([VOC_CLASSES[k] for k in rows], scores[rows],
+               color=['C0' if c else 'lightgrey' for c in chosen])
+    for y, k in enumerate(rows): right.text(scores[k] + .02, y, f'{scores[k]:.2f}', va='center')
+    right.axvline(threshold, color='grey', lw=1, ls=':')
+    right.invert_yaxis()
+    right.set(xlim=(0, 1.15), xlabel='probability (dotted: the threshold)')
+    return fig
 
 # %% ../nbs/02_classify.ipynb #mistakes
 def confident_mistakes(

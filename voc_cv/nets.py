@@ -486,11 +486,15 @@ def keras_state(
         model.optimizer.build(model.trainable_variables)  # does nothing if it has been built
         return [*model.variables, *model.optimizer.variables]
 
+    luck, set_luck = torch_state()
+
     def save():
-        return [np.array(v.numpy()) for v in variables()]
+        return {'variables': [np.array(v.numpy()) for v in variables()], 'torch': luck()}
 
     def load(state):
-        for variable, value in zip(variables(), state, strict=True): variable.assign(value.numpy())
+        for variable, value in zip(variables(), state['variables'], strict=True):
+            variable.assign(value.numpy())
+        set_luck(state['torch'])
 
     return save, load
 
@@ -526,19 +530,22 @@ class Progress:
         file,  # of the checkpoint; '': none
         state: tuple,  # saves and loads what the next epoch depends on
     ):
-        self.file, self.save, self.written = file, state and state[0], time.monotonic()
-        self.history, self.best, self.when, self.kept = [], None, 0, None
+        self.file, self.state, self.written = file, state, time.monotonic()
+        self.history: list[dict] = []
+        self.best: float | None = None
+        self.when, self.kept = 0, None
         saved = read_checkpoint(file)
         if not saved: return
         state[1](saved.pop('state'))
         vars(self).update(saved)
 
-    def write(self):
-        "Keep a checkpoint, unless the last one is recent."
-        if not self.file or time.monotonic() - self.written < CHECKPOINT_PAUSE: return
+    def write(self, last: bool = False):
+        "Keep a checkpoint, unless one was kept a moment ago and this is not the last."
+        recent = time.monotonic() - self.written < CHECKPOINT_PAUSE
+        if not self.file or recent and not last: return
         done = {name: getattr(self, name) for name in ('history', 'best', 'when', 'kept')}
         with replacing(self.file) as part:
-            torch.save(as_tensors({**done, 'state': self.save()}), part)
+            torch.save(as_tensors({**done, 'state': self.state[0]()}), part)
         self.written = time.monotonic()
 
 # %% ../nbs/nets.ipynb #fit-best
@@ -571,5 +578,6 @@ def fit_best(
             done.best, done.when, done.kept = now, epoch, snapshot()
         done.write()
     bar.close()
+    if begun < len(done.history): done.write(last=True)
     restore(done.kept)
     return pd.DataFrame(done.history).rename_axis('epoch')

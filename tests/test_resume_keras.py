@@ -1,0 +1,241 @@
+"""Trainings of stage 02 that are killed and go on: history and weights must be the unbroken run's,
+to the last bit, on every Keras backend that is installed."""
+
+import importlib.util
+import json
+import sys
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import run
+from torch import nn
+
+BACKENDS = [b for b in ('tensorflow', 'torch', 'jax') if importlib.util.find_spec(b)]
+SCRATCH = '''
+import json, sys; import keras, numpy as np, torch
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+from keras import layers
+from voc_cv import classify, nets
+from voc_cv.augment import hflip, in_memory, resize
+from voc_cv.data import toy_voc
+nets.CHECKPOINT_PAUSE = 0
+EPOCHS, folder = 3, Path(sys.argv[1])
+class Killed(Exception): pass
+
+def graph():
+    "With dropout and momentum, compiled as a graph."
+    return keras.Sequential([
+        keras.Input((24, 24, 3)), layers.Normalization(name='pixels'), layers.Flatten(),
+        layers.Dense(8, activation='relu'), layers.BatchNormalization(), layers.Dropout(.5),
+        layers.Dense(20, name='logits')], name='graph')
+
+def dies(killed_at):
+    "`augment_dataset` that is killed at the beginning of an epoch."
+    def augment(data, transform, seed, epoch):
+        if epoch == killed_at: raise Killed
+        return classify_augment(data, transform, seed, epoch)
+    return augment
+classify_augment = classify.augment_dataset
+
+def train(make, recipe, how, file='', killed_at=None):
+    np.random.rand(3), torch.rand(3)  # another process would stand elsewhere, too
+    keras.utils.set_random_seed(0)
+    model = make()
+    squash = partial(resize, size=model.input_shape[1:3])
+    data = in_memory(toy_voc(14), squash)
+    with patch.object(classify, 'augment_dataset', dies(killed_at)):
+        history = classify.fit_keras(model, data[:10], data[10:], hflip, EPOCHS, recipe, batch=4,
+                                     checkpoint=file, **how)
+    assert int(model.optimizer.iterations.numpy()) == EPOCHS * 3  # every batch, once
+    return history, [np.array(w) for w in model.get_weights()]
+
+def apart(one, other):
+    "The largest difference of two trainings' histories and weights."
+    weights = zip(one[1], other[1], strict=True)
+    history = np.abs(one[0].to_numpy() - other[0].to_numpy()).max()
+    return float(max(history, *(np.abs(a - b).max() for a, b in weights)))
+
+vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,))
+eager = {'run_eagerly': True}
+trainings = {
+    'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),
+    'cnn': (partial(classify.build_cnn, 64, width=.02), 'sigmoid', eager),
+    'vit': (vit, 'softmax', eager | {'schedule': 'constant'}),
+}
+found = {}
+for name, how in trainings.items():
+    unbroken = train(*how)
+    found[name] = {}
+    for k in range(1, EPOCHS):
+        file = folder / f'{name}-{k}.pt'
+        try: train(*how, file, k)
+        except Killed: found[name][k] = apart(unbroken, train(*how, file))
+found['graph']['finished'] = apart(train(*trainings['graph']), train(
+    *trainings['graph'], folder / 'graph-1.pt', 0))  # killed if anything were run again
+print(json.dumps([keras.backend.backend(), found]))
+'''
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_networks_from_scratch_go_on(backend, tmp_path):
+    done = run(sys.executable, '-c', SCRATCH, tmp_path, KERAS_BACKEND=backend, TQDM_DISABLE='1')
+    assert done.returncode == 0, done.stderr[-3000:]
+    used, found = json.loads(done.stdout.splitlines()[-1])
+    assert used == backend and sum(map(len, found.values())) == 7
+    assert found == {name: dict.fromkeys(each, 0) for name, each in found.items()}
+
+
+class Killed(Exception):
+    pass
+
+
+class Small(nn.Module):
+    "A backbone of one convolution and dropout."
+
+    size, width = 16, 6
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 6, 3)
+
+    def features(self, x):
+        return self.conv(x).mean((2, 3))
+
+
+@pytest.fixture(scope='module')
+def classify():
+    "The module, with checkpoints after every epoch."
+    from voc_cv import classify, nets
+
+    with patch.object(nets, 'CHECKPOINT_PAUSE', 0):
+        yield classify
+
+
+def dying(module, after):
+    "`fit_best` in a module, killed before its epoch number `after`, counted over all trainings."
+    from voc_cv.nets import fit_best
+
+    begun = []
+
+    def fit(epochs, run_epoch, *args, **how):
+        def epoch_or_death(epoch):
+            if len(begun) == after:
+                raise Killed
+            begun.append(epoch)
+            return run_epoch(epoch)
+
+        return fit_best(epochs, epoch_or_death, *args, **how)
+
+    return begun, patch.object(module, 'fit_best', fit)
+
+
+def killed_and_resumed(module, train, after):
+    "The epochs that were run after death, and what the second try gives."
+    _, dies = dying(module, after)
+    with dies, pytest.raises(Killed):
+        train()
+    torch.rand(3)
+    begun, lives = dying(module, 999)
+    with lives:
+        return begun, train()
+
+
+def same(one, other):
+    "Two modules with the same weights, to the last bit."
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize('after', [0, 1, 4, 7, 13])
+def test_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path, after):
+    draw = np.random.default_rng(0)
+    views = draw.normal(size=(2, 40, 6)).astype(np.float32)
+    labels = draw.random((40, 20)) < 0.2
+    files = [tmp_path / f'{k}.pt' for k in range(5)]
+
+    def train(checkpoints=()):
+        return classify.fit_heads(views, labels, epochs=3, batch=8, checkpoints=checkpoints)
+
+    begun, (heads, unseen, history) = killed_and_resumed(classify, partial(train, files), after)
+    expected = train()
+    assert len(begun) == 15 - after
+    assert same(heads, expected[0])
+    np.testing.assert_array_equal(unseen, expected[1])
+    pd.testing.assert_frame_equal(history, expected[2], check_exact=True)
+
+
+@pytest.mark.parametrize('how', [{}, {'optimizer': 'adam', 'batch': 16}])
+@pytest.mark.parametrize('after', [0, 2, 4])
+def test_an_unfrozen_backbone_goes_on(classify, tmp_path, monkeypatch, after, how):
+    monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
+    parts = classify.open_parts('', 'val', 12, 0.25, 0)
+    plan = classify.training_plan(**how)  # the first two epochs are the head's
+
+    def train(out=''):
+        return classify.unfrozen_witness('small', parts, 2, 3, 0, plan, out)
+
+    begun, (model, told) = killed_and_resumed(classify, partial(train, tmp_path), after)
+    expected, told_too = train()
+    assert len(begun) == 5 - after
+    assert same(model, expected)
+    pd.testing.assert_frame_equal(told.history, told_too.history, check_exact=True)
+    pd.testing.assert_frame_equal(told.reported, told_too.reported, check_exact=True)
+    assert len([*(tmp_path / 'training/02_classify').iterdir()]) == 2
+
+
+def test_results_do_not_depend_on_threads(classify, tmp_path, monkeypatch):
+    monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path))
+    monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
+    vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
+    monkeypatch.setattr(classify, 'SCRATCH', {'vit': (vit, 24)})
+    monkeypatch.setattr(classify, 'fit_keras', partial(classify.fit_keras, run_eagerly=True))
+    parts, found = classify.open_parts('', 'val', 12, 0.25, 0), []
+    for workers in (1, 3):
+        plan = classify.training_plan(batch=3, workers=workers, copies=1)
+        monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path / str(workers)))
+        told = [
+            classify.scratch_witness('vit', parts, 1, 0, 0, plan)[1],
+            classify.head_witness('small', parts, 1, 0, plan)[1],
+            classify.unfrozen_witness('small', parts, 1, 1, 0, plan)[1],
+        ]
+        found.append(told)
+    for one, other in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(one.history, other.history, check_exact=True)
+        pd.testing.assert_frame_equal(one.reported, other.reported, check_exact=True)
+
+
+def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch):
+    seen = []
+
+    def fit(model, fit, tune, transform, epochs, recipe, checkpoint, **how):
+        seen.append(checkpoint)
+        return pd.DataFrame()
+
+    vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
+    monkeypatch.setattr(classify, 'SCRATCH', {'vit': (vit, 24)})
+    monkeypatch.setattr(classify, 'fit_keras', fit)
+    parts = classify.open_parts('', 'val', 8, 0.25, 0)
+    more = [
+        {'batch': 3}, {'lr': 0.1}, {'optimizer': 'adam'}, {'schedule': 'constant'},
+        {'augment': 'none'}, {'copies': 1}, {'precision': 'bf16'},
+    ]  # fmt: skip
+    for plan in [{}, {'workers': 5}, *more]:
+        plan = classify.training_plan(**plan)
+        classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0, plan, tmp_path)
+    for given in ((3, 0, 0), (2, 1, 0), (2, 0, 1)):
+        classify.train_scratch('vit', parts.fit, parts.tune, *given, out=tmp_path)
+    classify.train_scratch('vit', parts.tune, parts.fit, 2, 0, 0, out=tmp_path)
+    classify.train_scratch('vit-softmax', parts.fit, parts.tune, 2, 0, 0, out=tmp_path)
+    assert seen[0] == seen[1]
+    assert len({*seen[1:]}) == len(seen) - 1
+    assert {file.parent for file in seen} == {tmp_path / 'training/02_classify'}
+    classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0)
+    assert seen[-1] == ''
