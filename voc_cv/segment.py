@@ -56,6 +56,8 @@ from voc_cv.data import (
     voc_palette,
 )
 from .files import batches, digest, progress, replacing, some
+
+# %% ../nbs/03_segment.ipynb #nets-imports
 from voc_cv.nets import (
     FROM_SCRATCH,
     MULTIPLES,
@@ -1369,7 +1371,7 @@ def train_decoder(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Train and save a decoder; its history."
@@ -1419,7 +1421,7 @@ def train_keras(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Build, train and save a Keras model; its history."
@@ -1448,7 +1450,7 @@ def train_pretrained(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for checkpoints; '': beside `folder`
 ) -> pd.DataFrame:
     "Fine-tune and save a model of transformers; its history."
