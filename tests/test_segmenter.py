@@ -18,6 +18,7 @@ from voc_cv.segment import (
     PyramidSegmenter,
     build_segmenter,
     build_unet,
+    choose_network,
     decoder_segmenter,
     keras_segmenter,
     load_segmenter,
@@ -257,3 +258,10 @@ def test_recipes_train_and_their_folders_load(kind, loss, how, tmp_path):
     segmenter = load_segmenter(tmp_path)
     assert [m.shape for m in segmenter(images)] == [i.shape[:2] for i in images]
     assert keras.config.dtype_policy().name == 'float32'
+
+
+def test_the_largest_network_of_the_original_builds():
+    build, how, _ = choose_network('PSPNet/senet154', 144, 16, 0.0)  # half a minute
+    model = build(**how)
+    scores = np.asarray(model(np.random.default_rng(0).random((1, 144, 144, 3), np.float32)))
+    assert scores.shape == (1, 144, 144, 21) and np.isfinite(scores).all() and np.ptp(scores) > 0

@@ -56,6 +56,8 @@ from voc_cv.data import (
     voc_palette,
 )
 from .files import batches, digest, progress, replacing, some
+
+# %% ../nbs/03_segment.ipynb #nets-imports
 from voc_cv.nets import (
     FROM_SCRATCH,
     MULTIPLES,
@@ -430,7 +432,7 @@ def check_trackers(report_to):
 # %% ../nbs/03_segment.ipynb #steering
 STEERING: dict = {
     'batch': 0, 'lr': 0., 'workers': 0, 'optimizer': 'adam', 'schedule': 'cosine',
-    'augment': 'ours', 'precision': 'auto', 'patience': 0, 'report_to': 'none',
+    'augment': 'ours', 'copies': 0, 'precision': 'auto', 'patience': 0, 'report_to': 'none',
 }
 
 def steering(**given) -> dict:
@@ -442,7 +444,7 @@ def steering(**given) -> dict:
     uses_bf16(how['precision'], 'cpu')
     batch_size(how['batch'], 1, 1, 'cpu')
     thread_count(how['workers'])
-    for name in ('lr', 'patience'):
+    for name in ('lr', 'patience', 'copies'):
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
     return how
@@ -454,7 +456,6 @@ def with_copies(
     seed: int,  # of all luck
 ) -> VocDataset:  # of (1 + copies) * len(data) images, all squashed to 224 pixels; or `data`
     "The images and varied copies of them."
-    if copies < 0: raise ValueError(f'copies: expected 0 or more, got {copies}')
     if not copies: return data
     more = offline_copies(data, augmentation('original', None), copies, 224, seed)
     more.key = data.key and digest(data.key, 'copies', copies, seed)
@@ -1369,7 +1370,7 @@ def train_decoder(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Train and save a decoder; its history."
@@ -1405,6 +1406,20 @@ def choose_network(kind, size, width, dropout) -> tuple:  # function, arguments,
     if backbone: how['backbone'] = backbone[0]
     return build_segmenter, how, 5e-4
 
+# %% ../nbs/03_segment.ipynb #read-scales
+def read_scales(
+    scales: str,  # numbers with spaces between them: sizes in relation to the model's own
+    segmenter: str,  # its name
+) -> tuple:  # of floats
+    "The sizes to look at, checked."
+    try: found = tuple(map(float, scales.split()))
+    except ValueError: found = ()
+    if min(found, default=0) <= 0:
+        raise ValueError(f"scales: expected numbers above 0, such as '0.75 1', got {scales!r}")
+    if trained_here(segmenter) and found != (1.,):
+        raise ValueError(f'scales: {segmenter} sees squares of one size only; leave them at 1')
+    return found
+
 # %% ../nbs/03_segment.ipynb #train-keras
 def train_keras(
     fit: VocDataset,  # to train on
@@ -1419,7 +1434,7 @@ def train_keras(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
 ) -> pd.DataFrame:
     "Build, train and save a Keras model; its history."
@@ -1448,7 +1463,7 @@ def train_pretrained(
     epochs: int,
     weights,  # (21,) from `class_weights`
     seed: int,
-    how: dict,  # of `steering`
+    how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for checkpoints; '': beside `folder`
 ) -> pd.DataFrame:
     "Fine-tune and save a model of transformers; its history."
