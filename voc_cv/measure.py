@@ -262,7 +262,8 @@ def label_metrics(
     predicted,  # (N,20) bool, what was made of the scores
 ) -> dict:  # name -> number: shares 0..1, and how many classes and images counted
     """How good multi-label predictions are: mAP by three customs and macro F1 over the classes that
-    have a positive, micro and per-image F1, label accuracy and exact match."""
+    have a positive, micro and per-image F1, precision and recall of all answers (0 where nothing
+    was said or is there), label accuracy and exact match."""
     y, p, scores = np.asarray(y_true, bool), np.asarray(predicted, bool), np.asarray(scores)
     check_tables(y, scores, p)
     has = y.any(0)
@@ -271,6 +272,8 @@ def label_metrics(
         'mAP voc2007': mean_ap(y, scores, 'voc2007'),
         'mAP sklearn': mean_ap(y, scores, 'sklearn'),
         'micro F1': float(f1(y, p)),
+        'precision': float((y & p).sum() / max(p.sum(), 1)),
+        'recall': float((y & p).sum() / max(y.sum(), 1)),
         'macro F1': finite_mean(f1(y, p, 0)[has]),
         'per-image F1': float(np.where(y.any(1) | p.any(1), f1(y, p, 1), 1).mean()),
         'label accuracy': float((y == p).mean()),
