@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 counts = {'passed': 0, 'failed': 0}
+# a thread that waits for others shall sleep: spinning, it takes their core on a busy machine
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 
 def run(*command, cwd=ROOT, timeout=900, **env):

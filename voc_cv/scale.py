@@ -221,8 +221,9 @@ def share_cores(
     jobs: int,  # how many runs go on at once
 ) -> dict:  # the environment of each
     "What limits the threads of a run to its share of the cores."
+    if jobs == 1: return {**os.environ}
     share = str(max(1, (os.cpu_count() or 1) // jobs))
-    return {**(dict.fromkeys(THREADS, share) if jobs > 1 else {}), **os.environ}
+    return {**dict.fromkeys(THREADS, share), 'OMP_WAIT_POLICY': 'passive', **os.environ}
 
 # %% ../nbs/scale.ipynb #crew
 class Crew:
@@ -543,6 +544,9 @@ def find_base(
     return file.parent / base if (file.parent / base).is_file() else find_params(base)
 
 # %% ../nbs/scale.ipynb #more-arguments
+def silence(text: str) -> None:
+    "Say nothing."
+
 def more_arguments(
     nbs,  # the notebooks' folder; None: the project's
     stages,  # stage -> the stages it reads from; None: the project's
@@ -577,8 +581,8 @@ def run_sweep(
     plans = plan_runs(sweep, known, params, root, overrides)
     if any('root' in known[stage] for stage in chosen): check_installed()
     data = [Path(root).name] if root else []
-    out, say = Path(out or Path('runs') / '-'.join(['sweep', file.stem, *data])), log
-    if quiet: say = len  # hears, and says nothing
+    out = Path(out or Path('runs') / '-'.join(['sweep', file.stem, *data]))
+    say = silence if quiet else log
     say(f'{len(plans)} runs, {jobs} at a time, in {out}; what each is doing, its run.log says')
     commands = [command_line(plan, out, params, chosen, more) for plan in plans]
     failures = make_all(plans, commands, out, jobs, say)
