@@ -15,7 +15,8 @@ from conftest import run
 BACKENDS = [b for b in ('tensorflow', 'torch', 'jax') if importlib.util.find_spec(b)]
 MODELS = {
     'cnn': 'build_cnn(64, width=.05)',
-    'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16))',
+    'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16), augment=True)',
+    'cnn-original': 'build_cnn(64, width=.05, norm=False)',
 }
 TRAIN = '''
 import json, sys; import keras, numpy as np

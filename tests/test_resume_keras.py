@@ -61,7 +61,7 @@ def apart(one, other):
     history = np.abs(one[0].to_numpy() - other[0].to_numpy()).max()
     return float(max(history, *(np.abs(a - b).max() for a, b in weights)))
 
-vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,))
+vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,), augment=True)
 eager = {'run_eagerly': True}
 trainings = {
     'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),

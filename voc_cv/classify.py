@@ -132,14 +132,13 @@ def label_loss(
 # %% ../nbs/02_classify.ipynb #layer-table
 def layer_table(
     model: keras.Model,  # of layers in a row, or a graph of them
-) -> pd.DataFrame:  # a row a layer: what it is, the shape of its output for one image, its weights
-    "The layers of a Keras model."
+) -> pd.DataFrame:  # a row a layer: its kind, the shape of its output for one image, its weights
+    "The layers of a Keras model, in order."
     rows = []
     for layer in model.layers:
         shape = ' x '.join(map(str, layer.output.shape[1:]))
         rows.append((type(layer).__name__, shape, layer.count_params()))
-    names = pd.Index([layer.name for layer in model.layers], name='layer')
-    return pd.DataFrame(rows, names, ['kind', 'output', 'weights'])
+    return pd.DataFrame(rows, columns=['layer', 'output', 'weights'])
 
 # %% ../nbs/02_classify.ipynb #convolution-block
 def convolution(
@@ -1494,7 +1493,7 @@ def show_histories(
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         column[0].set_title(name)
         column[2].set_xlabel('epoch')
-        for ax in column[1:]: ax.set_ylim(0, 1)
+        for ax in column[1:]: ax.set(ylim=(0, 1), yticks=(0, .5, 1))
     for ax, kind in zip(axes[:, 0], kinds, strict=True):
         ax.set_ylabel(kind)
     handles = [Line2D([], [], color=f'C{i}') for i in range(2)]
@@ -1639,16 +1638,17 @@ def show_answers(
     data: VocDataset,  # the images; what is known of them is not used
     told: Witness,  # what was said of them, and the threshold
     most: int = 12,  # images, spread over the whole set
+    size: float = 2.25,  # inches of an image's width
 ):  # the figure
     "Images with the labels that they were given, the surest first."
-    rows = np.unique(np.linspace(0, len(data) - 1, most).round().astype(int))
+    rows = spread(len(data), most)
     table = told.reported.loc[[data.ids[i] for i in rows]].to_numpy()
     titles = []
     for scores, labels in zip(table, choose_labels(table, told.threshold), strict=True):
         sure = sorted(np.flatnonzero(labels), key=scores.__getitem__, reverse=True)
         words = ', '.join(f'{VOC_CLASSES[k]} {scores[k]:.2f}' for k in sure)
-        titles.append(textwrap.fill(words, 30))
-    return show_images([data.read_image(data.ids[i]) for i in rows], titles, size=2.25)
+        titles.append(textwrap.fill(words, round(13 * size)))
+    return show_images([data.read_image(data.ids[i]) for i in rows], titles, size=size)
 
 # %% ../nbs/02_classify.ipynb #own-photograph
 def own_photograph(
@@ -1685,7 +1685,7 @@ def show_bars(
 ):  # the figure
     "A photograph beside bars of its most likely classes; labels are those in colour."
     import matplotlib.pyplot as plt
-    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 2.1), width_ratios=(3, 2))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(5, 1.8), width_ratios=(1, 1))
     left.imshow(image)
     left.axis('off')
     rows = np.argsort(-scores, kind='stable')[:most]
@@ -1695,7 +1695,7 @@ def show_bars(
     for y, k in enumerate(rows): right.text(scores[k] + .02, y, f'{scores[k]:.2f}', va='center')
     right.axvline(threshold, color='grey', lw=1, ls=':')
     right.invert_yaxis()
-    right.set(xlim=(0, 1.15), xlabel='probability (dotted: the threshold)')
+    right.set(xlim=(0, 1.15), xlabel='probability, threshold')
     return fig
 
 # %% ../nbs/02_classify.ipynb #mistakes
@@ -1745,8 +1745,9 @@ def doubted_labels(
 def show_doubts(
     data: VocDataset,  # that the images are in
     found: pd.DataFrame,  # of `doubted_labels`
+    size: float = 2.25,  # inches of an image's width
 ):  # the figure
     "Images with the label that is doubted."
-    titles = [f'{"" if says else "no "}{name}?\nprobability {p:.2f}'
+    titles = [f'{"" if says else "no "}{name}? {p:.2f}'
               for _, name, says, p in found.itertuples(index=False)]
-    return show_images([data.read_image(id) for id in found.Id], titles, size=2.25)
+    return show_images([data.read_image(id) for id in found.Id], titles, size=size)
