@@ -48,7 +48,8 @@ def original(command, tmp_path_factory):
         '03_segment.size': 64, '03_segment.epochs': 1, 'steps': 2, 'queries': 3,
         'models': 'cnn-original vit-original head-softmax'}
     given = [word for name, value in small.items() for word in ('-p', f'{name}={value}')]
-    done = command('run', '--params', ROOT / 'params/original.yaml', '--out', folder / 'run', *given)
+    params = ROOT / 'params/original.yaml'
+    done = command('run', '--params', params, '--out', folder / 'run', *given)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return folder / 'run'
 
