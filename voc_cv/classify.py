@@ -249,14 +249,21 @@ def transformer_block(
     return layers.Add()([x, dense_layers(y, (2 * dim, dim), .1)])
 
 # %% ../nbs/02_classify.ipynb #vit-augment
-def augmenting_layers(
-    x,  # Keras tensor (N,S,S,C)
-):  # Keras tensor (N,S,S,C)
-    "Mirror, turn and zoom at random, while training."
-    for layer in (layers.RandomFlip('horizontal'), layers.RandomRotation(.02),
-                  layers.RandomZoom(.2, .2)):
-        x = layer(x)
-    return x
+@keras.saving.register_keras_serializable('voc_cv')
+class InTraining(layers.Layer):
+    "Images (N,S,S,C) mirrored, turned and zoomed at random, in training only."
+    def __init__(
+        self,
+        **kwargs,  # of `keras.layers.Layer`, for example name
+    ):
+        super().__init__(**kwargs)
+        self.steps = [layers.RandomFlip('horizontal'), layers.RandomRotation(.02),
+                      layers.RandomZoom(.2, .2)]
+
+    def call(self, images, training=False):
+        for step in self.steps:
+            images = step(images, training=training)
+        return images
 
 # %% ../nbs/02_classify.ipynb #vit
 def build_vit(
@@ -278,7 +285,7 @@ def build_vit(
     inputs = keras.Input((size, size, 3))
     encode = PatchEncoder((size // patch) ** 2, dim)
     x = layers.Normalization(name='pixels')(inputs)
-    if augment: x = augmenting_layers(x)
+    if augment: x = InTraining()(x)
     x = encode(Patches(patch)(x))
     for _ in range(depth):
         x = transformer_block(x, heads, dim)

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from .measure import mask_metrics, mean_interval, overlap
+from .measure import mask_metrics, overlap
 
 # %% ../nbs/03_segment.ipynb #own-imports
 from voc_cv.augment import (
