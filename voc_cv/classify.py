@@ -1647,14 +1647,15 @@ def show_answers(
     most: int = 12,  # images, spread over the whole set
     size: float = 2.25,  # inches of an image's width
 ):  # the figure
-    "Images with the labels that they were given, the surest first."
+    "Images with the labels that they were given, the surest five first."
     rows = spread(len(data), most)
     table = told.reported.loc[[data.ids[i] for i in rows]].to_numpy()
     titles = []
     for scores, labels in zip(table, choose_labels(table, told.threshold), strict=True):
         sure = sorted(np.flatnonzero(labels), key=scores.__getitem__, reverse=True)
-        words = ', '.join(f'{VOC_CLASSES[k]} {scores[k]:.2f}' for k in sure)
-        titles.append(textwrap.fill(words, round(13 * size)))
+        words = [f'{VOC_CLASSES[k]} {scores[k]:.2f}' for k in sure[:5]]
+        words += [f'{len(sure) - 5} more'] * (len(sure) > 5)
+        titles.append(textwrap.fill(', '.join(words), round(10 * size)))
     return show_images([data.read_image(data.ids[i]) for i in rows], titles, size=size)
 
 # %% ../nbs/02_classify.ipynb #own-photograph
