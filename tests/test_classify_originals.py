@@ -92,7 +92,7 @@ def test_originals_keep_a_softmax_and_leave_the_last_bias(classify, parts, monke
         assert recipe == 'softmax' and how['patience'] == 50
         assert (how['batch'], how['optimizer'], how['schedule']) == (batch, optimizer, 'constant')
         assert 'BatchNormalization' not in kinds
-        assert ('RandomZoom' in kinds) == (name == 'vit')
+        assert ('InTraining' in kinds) == (name == 'vit')
         assert not model.get_layer('logits').get_weights()[1].any()
 
 

@@ -67,6 +67,6 @@ def test_what_is_quoted_was_measured(name):
 def test_a_row_says_where_its_figure_is_from(path):
     table = pd.read_csv(path)
     assert [*table] == COLUMNS
-    assert table[['run', 'line', 'score', 'value', 'command', 'data', 'commit']].notna().all(None)
+    assert table[['run', 'line', 'score', 'value', 'command', 'data', 'commit']].notna().all(axis=None)
     assert not table.duplicated(['run', 'line', 'score']).any()
     assert not table.command.str.contains(r'(?:^|[\s=])/').any(), 'a folder of this machine'
