@@ -61,6 +61,26 @@ def test_all_backends_train_and_agree(name, tmp_path):
         np.testing.assert_allclose(answers[0], other, atol=1e-4)
 
 
+SNAPSHOT = '''
+import json; import keras, numpy as np
+from voc_cv.nets import keras_weights
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+model.compile('adam', 'mse')
+snapshot, restore = keras_weights(model)
+kept = snapshot()
+model.train_on_batch(np.ones((4, 3), np.float32), np.full((4, 2), 9, np.float32))
+moved = np.abs(model.get_weights()[0] - kept[0]).min()
+restore(kept)
+print(json.dumps([float(moved), float(np.abs(model.get_weights()[0] - kept[0]).max())]))
+'''
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_weights_of_the_best_epoch_are_a_copy(backend):
+    moved, apart = python(backend, SNAPSHOT)
+    assert moved > 1e-4 and apart == 0  # a step of Adam is 1e-3
+
+
 UNET = '''
 import json, sys; import keras, numpy as np
 from functools import partial

@@ -600,6 +600,18 @@ def offline_copies(
         return (plain if id.endswith('~0') else varied).make(id)
     return TransformedDataset(varied.ids, make, name=f'{data.name} and copies')
 
+# %% ../nbs/01_augment.ipynb #with-copies
+def with_copies(
+    data: VocDataset,  # to learn from, without the images held back
+    copies: int,  # varied copies of each image by the original's recipe; 0: the data as they are
+    seed: int,  # of all luck
+) -> VocDataset:  # of (1 + copies) * len(data) images, all squashed to 224 pixels; or `data`
+    "The images and varied copies of them."
+    if not copies: return data
+    more = offline_copies(data, augmentation('original', None), copies, seed=seed)
+    more.key = data.key and digest(data.key, 'copies', copies, seed)
+    return more
+
 # %% ../nbs/01_augment.ipynb #normalize
 IMAGENET_MEAN, IMAGENET_STD = (.485, .456, .406), (.229, .224, .225)
 

@@ -40,7 +40,6 @@ from voc_cv.augment import (
     fitted,
     hflip,
     mirrored,
-    offline_copies,
     pad_to,
     random_resized_crop,
     resize,
@@ -67,7 +66,10 @@ from voc_cv.nets import (
     descend,
     fit_best,
     from_pretrained,
+    keras_device,
+    keras_precision,
     keras_state,
+    keras_weights,
     label_table,
     load_backbone,
     load_pixel_scores,
@@ -448,18 +450,6 @@ def steering(**given) -> dict:
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
     return how
-
-# %% ../nbs/03_segment.ipynb #with-copies
-def with_copies(
-    data: VocDataset,  # to train on, without the images held back
-    copies: int,  # varied copies of each image by the original's recipe; 0: the data as they are
-    seed: int,  # of all luck
-) -> VocDataset:  # of (1 + copies) * len(data) images, all squashed to 224 pixels; or `data`
-    "The images and varied copies of them."
-    if not copies: return data
-    more = offline_copies(data, augmentation('original', None), copies, 224, seed)
-    more.key = data.key and digest(data.key, 'copies', copies, seed)
-    return more
 
 # %% ../nbs/03_segment.ipynb #convolution
 def convolution(inputs, outputs, kernel=3):
@@ -976,20 +966,6 @@ def build_unet(
     scores = layers.Conv2D(n_classes, 1, dtype='float32')(x)
     return keras.Model(inputs, scores, name='unet')
 
-# %% ../nbs/03_segment.ipynb #layer-table
-def layer_table(
-    model: keras.Model,
-    hidden: tuple = ('InputLayer', 'ReLU', 'Activation', 'Dropout'),  # kinds that are left out
-) -> pd.DataFrame:  # a row a layer, in the order of the model: kind, output shape, weights
-    "What a network is made of."
-    rows = {}
-    for layer in model.layers:
-        kind = type(layer).__name__
-        if kind in hidden: continue
-        shape = ' x '.join(map(str, layer.output.shape[1:]))
-        rows[layer.name] = {'kind': kind, 'output': shape, 'weights': layer.count_params()}
-    return pd.DataFrame(rows).T.rename_axis('layer')
-
 # %% ../nbs/03_segment.ipynb #build-fcn
 def build_fcn(
     size: int = 128,  # of the square input, a multiple of 32
@@ -1043,27 +1019,6 @@ def keras_optimizer(
     kind = keras.optimizers.Adam if name == 'adam' else keras.optimizers.AdamW
     return kind(rate, clipnorm=1.)
 
-# %% ../nbs/03_segment.ipynb #keras-precision
-def keras_device() -> str:
-    "Where Keras computes, as far as torch can say how large that device is: 'cuda' or 'cpu'."
-    if best_device() == 'cpu' or keras.backend.backend() == 'torch': return best_device()
-    if keras.backend.backend() == 'jax':
-        import jax
-        return 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
-    import tensorflow
-    return 'cuda' if tensorflow.config.list_physical_devices('GPU') else 'cpu'
-
-@contextlib.contextmanager
-def keras_precision(
-    precision: str,  # 'float32', 'bf16', or 'auto': bf16 on a card that has it
-):
-    "A while in which Keras' layers are made to compute in this precision."
-    old = keras.config.dtype_policy()
-    bf16 = uses_bf16(precision, keras_device())
-    keras.config.set_dtype_policy('mixed_bfloat16' if bf16 else old)
-    try: yield
-    finally: keras.config.set_dtype_policy(old)
-
 # %% ../nbs/03_segment.ipynb #pixel-counts
 def pixel_counts():
     "Keras' metric that counts the confusion matrix of an epoch."
@@ -1112,8 +1067,8 @@ def fit_masks(
         done = model.fit(parts, shuffle=False, verbose=0).history['loss'][0]
         return {'loss': done, **figures()}
     score = held_back_score(model, tune, batch, workers, figures)
-    def restore(weights): model.set_weights([np.asarray(w) for w in weights])
-    return fit_best(epochs, run_epoch, score, 'tune mIoU', model.get_weights, restore,
+    snapshot, restore = keras_weights(model)
+    return fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot, restore,
                     model.name, patience, checkpoint, keras_state(model))
 
 # %% ../nbs/03_segment.ipynb #unet-segmenter
@@ -1444,7 +1399,8 @@ def train_keras(
     batch = batch_size(how['batch'], len(fit), 8, keras_device())
     mark = fingerprint(fit, tune, how, arguments, *map(model_digest, start.values()), loss, epochs,
                        weights.tolist(), seed, batch, keras.__version__, keras.backend.backend())
-    with keras_precision(how['precision']): model = build(**arguments, **start)
+    bf16 = uses_bf16(how['precision'], keras_device())
+    with keras_precision(bf16): model = build(**arguments, **start)
     same = {name: how[name] for name in ('optimizer', 'schedule', 'workers', 'patience')}
     history = fit_masks(
         model, fit, tune, epochs, loss, weights, recipe(how['augment'], size), batch,
