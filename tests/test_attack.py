@@ -1,6 +1,5 @@
 "The attacks against independent implementations, on a small network; the parameters of a run."
 
-import ast
 import copy
 import json
 
@@ -154,32 +153,6 @@ def test_early_stopping_fools_as_many_and_stays_nearer(trained):
         margin(net(go), y) >= 0
     ).float().mean() + 0.02
     assert (as_png(stop) - stop).abs().max() <= 0.5 / 255 + 1e-6
-
-
-def bound(source):
-    "The names that a cell binds at its top level, also in loops and `with`."
-    outer = ast.parse(source)
-    inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.DictComp, ast.SetComp)
-    names, todo = set(), [outer]
-    while todo:
-        for node in ast.iter_child_nodes(todo.pop()):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                names.add(node.name)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.id)
-            if not isinstance(node, (*inner, ast.GeneratorExp)):
-                todo.append(node)
-    return names
-
-
-@pytest.mark.parametrize('stage', ['05_attack', '06_submit'])
-def test_no_cell_takes_a_parameter_for_itself(stage):
-    "Else Run, in a notebook that is run from top to bottom, would get what a lesson left."
-    cells = code_cells(stage)
-    parameters = bound(cells.pop('parameters'))
-    assert 'out' in parameters
-    taken = {id: bound(source) & parameters for id, source in cells.items()}
-    assert not {id: names for id, names in taken.items() if names}
 
 
 def run_cells(out, *ids, **values):

@@ -1,5 +1,6 @@
 "The modules and the README are what the notebooks make of them, and the notebooks are clean."
 
+import ast
 import json
 import re
 
@@ -55,3 +56,32 @@ def test_no_function_takes_a_parameter_s_name(path):
         for n in re.findall(r'^(?:def|class) (\w+)\b(?!\(self)', ''.join(c['source']), re.M)
     }
     assert given and not given & made, 'the function would take the place of what the run was given'
+
+
+def bound(source):
+    "The names that a cell binds at its top level, also in loops and `with`."
+    outer = ast.parse(source)
+    inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.DictComp, ast.SetComp)
+    names, todo = set(), [outer]
+    while todo:
+        for node in ast.iter_child_nodes(todo.pop()):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            if not isinstance(node, (*inner, ast.GeneratorExp)):
+                todo.append(node)
+    return names
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in NOTEBOOKS if p.stem[0].isdigit()], ids=lambda p: p.stem
+)
+def test_no_cell_takes_a_parameter_for_itself(path):
+    "Else Run, in a notebook that is run from top to bottom, would get what a lesson left."
+    found = json.loads(path.read_text())['cells']
+    cells = {c['id']: ''.join(c['source']) for c in found if c['cell_type'] == 'code'}
+    parameters = bound(cells.pop('parameters'))
+    assert parameters & {'out', 'results'}
+    taken = {id: bound(source) & parameters for id, source in cells.items()}
+    assert not {id: names for id, names in taken.items() if names}
