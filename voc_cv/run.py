@@ -348,17 +348,29 @@ def read_note(
     path = note_path(out, stage)
     return json.loads(path.read_text()) if path.exists() else {}
 
-def write_note(out, stage, note):
+def write_note(
+    out,  # a run's folder
+    stage: str,  # its name
+    note: dict,  # key, files, scores, parameters, seconds
+):
+    "Note what a stage has left."
     with replacing(note_path(out, stage)) as part:
         part.write_text(json.dumps(note, indent=1) + '\n')
 
 # %% ../nbs/run.ipynb #file-digests
-def file_digests(out, names) -> dict:
+def file_digests(
+    out,  # a run's folder
+    names,  # of files in it
+) -> dict:  # name -> fingerprint
     "name -> fingerprint of files of a run; None for one that is gone."
     paths = {name: Path(out) / name for name in sorted(names)}
     return {n: digest(p.read_bytes()) if p.is_file() else None for n, p in paths.items()}
 
-def is_fresh(out, stage, key) -> bool:
+def is_fresh(
+    out,  # a run's folder
+    stage: str,  # its name
+    key: str,  # `stage_key` of it, as it is now
+) -> bool:
     "Has the stage run with this key, and is all that it wrote still there and unchanged?"
     note = read_note(out, stage)
     if note.get('key') != key: return False
@@ -994,8 +1006,8 @@ def add_sweep(commands):
                        "one of the project's, in params/sweeps, by its name")
     sweep.add_argument('--out', help="the runs' folder (default: runs/sweep-FILE-DATA)")
     add_shared(sweep)
-    sweep.add_argument('--jobs', type=int, default=1, metavar='N',
-                       help='so many runs at once, which share the cores (default: 1)')
+    sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
+                       'the cores (default: one for every four cores, one with a GPU)')
 
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):

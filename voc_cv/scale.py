@@ -9,37 +9,45 @@ __all__ = ['show_sweep', 'run_sweep']
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from .data import PAGE, plot_style
-from .files import read_scores, replacing, some
+from .files import digest, read_scores, replacing, some
 from voc_cv.run import (
     STAGES,
     check_installed,
     check_splits,
     choose_stages,
     find_params,
+    forget_training,
+    is_fresh,
     known_parameters,
     lay_over,
     log,
+    main,
     parse_override,
     project_folder,
     read_blocks,
     read_note,
     read_params,
+    remove_files,
     resolve,
     shorten,
+    stage_key,
     stages_with,
     usual_params,
+    write_note,
 )
 
 # %% ../nbs/scale.ipynb #sweep-class
@@ -144,6 +152,7 @@ class Plan:
     name: str  # of its folder
     varied: dict  # 'stage.name' -> value
     settings: list  # of 'stage.name=value'; the later prevail
+    values: dict = field(repr=False, default_factory=dict)  # stage -> {name -> value}: all of them
 
 # %% ../nbs/scale.ipynb #check-apart
 def check_apart(
@@ -186,29 +195,187 @@ def plan_runs(
     values, plans = lay_over(known, values, None, said), []
     for chosen in combinations(sweep.families):
         blocks = as_blocks(chosen)
-        check_splits(resolve(known, blocks, values))
+        whole = resolve(known, blocks, values)
+        check_splits(whole)
         settings = [*as_settings(sweep.blocks), *said, *as_settings(blocks)]
         name = '-'.join(name for _, name, _ in chosen)
-        plans.append(Plan(name, {key: value for key, _, value in chosen}, settings))
+        plans.append(Plan(name, {key: value for key, _, value in chosen}, settings, whole))
     check_names(plans)
     return plans
 
+# %% ../nbs/scale.ipynb #recipes
+def recipes(
+    plan: Plan,  # of a run
+    folder: Path,  # the run's; of a stage that is not run again the files in it count
+    nbs: Path,  # the notebooks' folder
+    stages: dict,  # stage -> the stages it reads from
+    chosen: list,  # the stages to run
+    known: dict,  # recipes found before, is added to: opening data takes time
+) -> dict:  # stage -> a fingerprint
+    "What each stage of a run will depend on, before it is run."
+    found: dict = {}
+    for stage in chosen:
+        notes = [{'files': {i: found[i]}} if i in found else read_note(folder, i)
+                 for i in stages[stage]]
+        values = plan.values[stage]
+        same = digest(stage, values, [note.get('files') for note in notes])
+        if same not in known: known[same] = stage_key(nbs / f'{stage}.ipynb', values, notes)
+        found[stage] = known[same]
+    return found
+
+# %% ../nbs/scale.ipynb #makers
+def find_makers(
+    found: list,  # of `recipes`, one a run
+) -> list:  # of stage -> number of the run that makes it, one a run
+    "Which run makes which stage."
+    first: dict = {}
+    return [{stage: first.setdefault((stage, recipe), i) for stage, recipe in of_run.items()}
+            for i, of_run in enumerate(found)]
+
+# %% ../nbs/scale.ipynb #task
+@dataclass(frozen=True)
+class Task:
+    "A process of a sweep: stages of a run."
+    name: str  # of the run
+    stages: list  # to run, in order
+    takes: list  # (name of a run, stage): is taken over from it first
+    waits: list  # numbers of the tasks that must be done
+    ahead: int = 0  # how many runs need these stages; 0: it is the run itself
+    goes_on: bool = False  # has a task ahead begun the same run?
+
+# %% ../nbs/scale.ipynb #plan-tasks
+def users_of(
+    makers: list,  # of `find_makers`
+) -> dict:  # (run, stage) -> numbers of the other runs that take it over
+    "Which stages are shared, and by whom."
+    users: dict = {}
+    for i, made in enumerate(makers):
+        for stage, maker in made.items():
+            if maker != i: users.setdefault((maker, stage), []).append(i)
+    return users
+
+def plan_tasks(
+    plans: list,  # of `Plan`
+    makers: list,  # of `find_makers`
+    stages: dict,  # stage -> the stages it reads from
+    chosen: list,  # the stages to run
+) -> list:  # of `Task`; the last ones are the runs, in their order
+    "The work of a sweep, each part after those that it needs."
+    users, tasks, number = users_of(makers), [], {}
+
+    def add(i, work, needs, ahead=0):
+        takes = [(plans[makers[i][s]].name, s) for s in needs if makers[i][s] != i]
+        waits = {number[j] for j in {makers[i][s] for s in needs} | {i} if j in number}
+        tasks.append(Task(plans[i].name, work, takes, sorted(waits), ahead, i in number))
+
+    for i in sorted({run for run, _ in users}):
+        work = [stage for stage in chosen if (i, stage) in users]
+        needs = [s for s in chosen if any(s in stages[w] for w in work) and s not in work]
+        add(i, work, needs, len(set().union(*(users[i, stage] for stage in work))) + 1)
+        number[i] = len(tasks) - 1
+    for i in range(len(plans)):
+        add(i, chosen, chosen)
+    return tasks
+
+# %% ../nbs/scale.ipynb #put-scores
+def put_scores(
+    out: Path,  # a run's folder
+    stage: str,  # its name
+    lines,  # as in the stage's note; None: it has none
+):
+    "Put a stage's lines into `scores.json`, or take those away that it had."
+    import json
+    scores = read_scores(out)
+    if scores.pop(stage, None) == lines: return
+    if lines is not None: scores[stage] = lines
+    with replacing(out / 'scores.json') as part:
+        part.write_text(json.dumps(dict(sorted(scores.items())), indent=1) + '\n')
+
+# %% ../nbs/scale.ipynb #take-over
+def take_over(
+    source: Path,  # the folder of the run that made the stage
+    target: Path,  # the folder of a run that needs the same
+    stage: str,  # its name
+) -> bool:  # was there something to do?
+    "Copy what a stage made, with its note; if it is not whole there, nothing."
+    note, old = read_note(source, stage), read_note(target, stage)
+    key = note.get('key')
+    if not key or is_fresh(target, stage, key) or not is_fresh(source, stage, key): return False
+    forget_training(target, stage)
+    names = [*old.get('files', ()), *note['files']]
+    write_note(target, stage, {'key': '', 'begun': key, 'files': dict.fromkeys(names)})
+    for name in note['files']:
+        with replacing(target / name) as part:
+            shutil.copy2(source / name, part)
+    remove_files(target, {*old.get('files', ())} - {*note['files']})
+    put_scores(target, stage, note['scores'])
+    write_note(target, stage, note | {'from': source.name})
+    return True
+
+# %% ../nbs/scale.ipynb #end-with-parent
+def end_with_parent(
+    pipe: int,  # a file descriptor, whose other end the parent holds
+    patience: float = 20,  # seconds to note what was written
+):
+    "Wait until the pipe is closed, then interrupt this process; if it lives on after that, end it."
+    while os.read(pipe, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(patience)
+    os._exit(1)
+
+@contextmanager
+def alone_in(
+    folder: Path,  # is made
+    say=log,  # (text) -> None
+):
+    "Meanwhile the folder is locked; if it is, wait until it no longer is."
+    import fcntl  # noqa: I001  only Unix has it
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f'{folder}: another process is at work there; waiting for it')
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+# %% ../nbs/scale.ipynb #as-child
+def as_child(
+    folder: str,  # the run's
+    takes: str,  # JSON: [[name of a run beside it, stage], ...]
+    *args: str,  # of the command
+) -> int:  # its exit code
+    "The command `voc_cv` in a process that a sweep has started."
+    import json
+    # a shell makes what it starts in the background deaf to Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=end_with_parent, args=[0], daemon=True).start()
+    try:
+        with alone_in(Path(folder)):
+            for name, stage in json.loads(takes):
+                if take_over(Path(folder).parent / name, Path(folder), stage):
+                    log(f'{stage:16} taken over from {name}')
+            return main([*args])
+    except KeyboardInterrupt:  # while it waited or copied
+        return 130
+
 # %% ../nbs/scale.ipynb #command-line
-COMMAND = (  # python -c: a shell makes what it starts in the background deaf to Ctrl-C
-    'import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); '
-    'from voc_cv.run import main; sys.exit(main())')
+CHILD = 'import sys; from voc_cv.scale import as_child; sys.exit(as_child(*sys.argv[1:]))'
 
 def command_line(
-    plan: Plan,  # of the run
+    task: Task,  # what to do
+    plan: Plan,  # of its run
     out: Path,  # the folder of all runs
     params,  # the file of parameters to begin with
-    chosen: list,  # the stages to run
     more=(),  # further arguments
 ) -> list:  # of texts
-    "The command of one run."
-    line = [sys.executable, '-c', COMMAND, 'run', '--params', str(params)]
-    line += ['--out', str(out / plan.name), *more]
-    for stage in chosen:
+    "The command of one task."
+    import json
+    folder = str(out / task.name)
+    line = [sys.executable, '-c', CHILD, folder, json.dumps(task.takes), 'run']
+    line += ['--params', str(params), '--out', folder, *more]
+    for stage in task.stages:
         line += ['--only', stage]
     for setting in plan.settings:
         line += ['-p', setting]
@@ -217,13 +384,27 @@ def command_line(
 # %% ../nbs/scale.ipynb #share-cores
 THREADS = 'OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'
 
+def has_gpu() -> bool:
+    "Is there a GPU that runs would share? Asked without loading a framework."
+    if os.environ.get('CUDA_VISIBLE_DEVICES', '0') in ('', '-1'): return False
+    return sys.platform == 'darwin' or any(Path('/dev').glob('nvidia[0-9]*'))
+
+def usual_jobs() -> int:
+    "How many runs go on at once if nobody says: one for every four cores; one with a GPU."
+    return 1 if has_gpu() else max(1, (os.cpu_count() or 1) // 4)
+
+def limit_threads(
+    threads: int,  # of a run
+) -> dict:  # its environment
+    "What limits the threads of a run; what is set already stays."
+    return {**dict.fromkeys(THREADS, str(threads)), 'OMP_WAIT_POLICY': 'passive', **os.environ}
+
 def share_cores(
     jobs: int,  # how many runs go on at once
 ) -> dict:  # the environment of each
     "What limits the threads of a run to its share of the cores."
     if jobs == 1: return {**os.environ}
-    share = str(max(1, (os.cpu_count() or 1) // jobs))
-    return {**dict.fromkeys(THREADS, share), 'OMP_WAIT_POLICY': 'passive', **os.environ}
+    return limit_threads(max(1, (os.cpu_count() or 1) // jobs))
 
 # %% ../nbs/scale.ipynb #crew
 class Crew:
@@ -232,17 +413,18 @@ class Crew:
         self.lock, self.closed = threading.Lock(), False
         self.members: set = set()
 
-    def run(self, command, log_file, env) -> int:
+    def run(self, command, log_file, env, append=False) -> int:
         "The exit code of a command whose output goes to a file; -2 after `stop`."
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        with open(log_file, 'w') as file:
+        with open(log_file, 'a' if append else 'w') as file:
             with self.lock:
                 if self.closed: return -2
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                process = subprocess.Popen(  # its standard input closes when we are gone
+                    command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT,
                     env=env, start_new_session=True)
                 self.members.add(process)
             code = process.wait()
+            process.stdin.close()
             self.members.discard(process)
         return code
 
@@ -286,6 +468,14 @@ def last_words(
     if said: return said[-1].removeprefix('voc_cv run: ')
     return lines[-1] if lines else f'exit code {code}'
 
+# %% ../nbs/scale.ipynb #failed-notebook
+def failed_notebook(
+    text: str,  # of a run's log
+) -> str:  # a path; '' if the log names none
+    "The notebook in which a run failed."
+    found = re.findall(r'^The (?:executed )?notebook, .* is (.+\.ipynb)$', text, flags=re.M)
+    return found[-1] if found else ''
+
 # %% ../nbs/scale.ipynb #clock
 def clock(
     seconds: float,
@@ -313,6 +503,11 @@ class Ledger:
             self.begun += 1
             self.say(f'{self.begun:3} of {self.total}  {name} begins')
 
+    def tell(self, text):
+        "Say something that is no run."
+        with self.lock:
+            self.say(f'{"":10}  {text}')
+
     def end(self, name, seconds, kept, failure):
         "Say how a run ended, and what is left."
         with self.lock:
@@ -331,49 +526,134 @@ class Ledger:
         return f'{rest} left, about {clock(rest * mean / min(rest, self.jobs))}'
 
 # %% ../nbs/scale.ipynb #make-run
-def make_run(
-    plan: Plan,  # what to run
-    command: list,  # its command
-    log_file: Path,  # takes its output
-    jobs: int,  # how many runs go on at once
-    crew: Crew,  # which it joins
-    ledger: Ledger,  # which is told
-) -> str:  # why it failed; '' if it did not
-    "Make one run of a sweep."
-    start = time.monotonic()
-    ledger.begin(plan.name)
-    code = crew.run(command, log_file, share_cores(jobs))
-    if crew.closed: return 'interrupted'
-    text = log_file.read_text(errors='replace')
-    closing = [line for line in text.splitlines() if line.endswith(('unchanged, kept', ' s'))]
-    kept = bool(closing) and all(line.endswith('kept') for line in closing)
+@dataclass(frozen=True)
+class Outcome:
+    "How a task ended."
+    name: str  # of its run
+    failure: str = ''  # why it failed; '' if it did not
+    notebook: str = ''  # where it failed, if that is known
+    kept: bool = False  # was there nothing to do?
+    seconds: float = 0.
+
+def read_outcome(
+    name: str,  # of a run
+    text: str,  # its log
+    code: int,  # its exit code
+    seconds: float,  # that it took
+) -> Outcome:
+    "How a run ended, by its log."
+    lines = text.splitlines()
+    ends = [line for line in lines if line.endswith(('unchanged, kept', ' s'))]
+    taken = any(' taken over from ' in line for line in lines)
+    kept = bool(ends) and not taken and all(line.endswith('kept') for line in ends)
     failure = last_words(text, code)
-    ledger.end(plan.name, time.monotonic() - start, kept, failure)
-    return failure
+    return Outcome(name, failure, failed_notebook(text) if failure else '', kept, seconds)
+
+# %% ../nbs/scale.ipynb #do-task
+def given_up(
+    task: Task,  # that is to be done
+    before: list,  # `Outcome` of each task that it waited for
+) -> Outcome | None:  # None if all went well
+    "The outcome of a task that cannot be begun, because one that it needs has failed."
+    for outcome in before:
+        if not outcome.failure: continue
+        where = '' if outcome.name == task.name else f'shared with {outcome.name}: '
+        return Outcome(task.name, where + outcome.failure, outcome.notebook)
+    return None
+
+def do_task(
+    task: Task,  # what to do
+    command: list,  # its command
+    out: Path,  # the folder of all runs
+    env: dict,  # its environment
+    before: list,  # `Outcome` of each task that it waited for
+    crew: Crew,  # which it joins
+) -> Outcome:
+    "Do one task of a sweep in a process."
+    outcome, start = given_up(task, before), time.monotonic()
+    if outcome: return outcome
+    log_file = out / task.name / 'run.log'
+    code = crew.run(command, log_file, env, append=task.goes_on)
+    text = log_file.read_text(errors='replace')
+    return read_outcome(task.name, text, code, time.monotonic() - start)
+
+# %% ../nbs/scale.ipynb #report-task
+def tell_begin(
+    ledger: Ledger,
+    task: Task,  # that begins
+):
+    "Say that a task begins."
+    if task.ahead:
+        ledger.tell(f'{task.name}: {some(task.stages)}, for {task.ahead} runs, begins')
+    else:
+        ledger.begin(task.name)
+
+def tell_end(
+    ledger: Ledger,
+    task: Task,  # that has ended
+    outcome: Outcome,
+):
+    "Say how a task ended; of one that failed, in which notebook."
+    if not task.ahead:
+        ledger.end(task.name, outcome.seconds, outcome.kept, outcome.failure)
+    elif outcome.failure:
+        ledger.tell(f'{task.name}: {some(task.stages)} FAILED: {outcome.failure}')
+    else:
+        ledger.tell(f'{task.name}: {some(task.stages)} done in {clock(outcome.seconds)}')
+    if outcome.notebook: ledger.tell(f'see {outcome.notebook}')
+
+# %% ../nbs/scale.ipynb #in-order
+def in_order(
+    waits: list,  # for each task, the numbers of those that must be done before it
+    jobs: int,  # how many at once
+    do,  # (number, [result of each that it waited for]) -> result; called in threads
+    stop,  # () -> None: is called to end what is at work, if something goes wrong
+) -> list:  # the results
+    "Do tasks, several at once, each after those that it waits for."
+    sorter: TopologicalSorter = TopologicalSorter(dict(enumerate(waits)))
+    results: dict = {}
+    going: dict = {}
+    sorter.prepare()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while sorter.is_active():
+                for i in sorted(sorter.get_ready()):
+                    going[pool.submit(do, i, [results[j] for j in waits[i]])] = i
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    i = going.pop(future)
+                    results[i] = future.result()
+                    sorter.done(i)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop()
+            raise
+    return [results[i] for i in range(len(waits))]
 
 # %% ../nbs/scale.ipynb #make-all
 def make_all(
-    plans: list,  # of `Plan`
+    tasks: list,  # of `Task`
     commands: list,  # of each
     out: Path,  # the folder of all runs
     jobs: int,  # how many at once
     say,  # (text) -> None
-) -> list:  # why each failed; '' if it did not
-    "Make the runs of a sweep, several at once; one that fails does not keep the others."
-    crew, ledger = Crew(), Ledger(len(plans), jobs, say)
+) -> list:  # of `Outcome`, one a task
+    "Do the tasks of a sweep, several at once; one that fails does not keep the others."
+    total = sum(not task.ahead for task in tasks)
+    crew, ledger, env = Crew(), Ledger(total, jobs, say), share_cores(jobs)
 
-    def make(plan, command):
-        return make_run(plan, command, out / plan.name / 'run.log', jobs, crew, ledger)
+    def make(i, before):
+        tell_begin(ledger, tasks[i])
+        outcome = do_task(tasks[i], commands[i], out, env, before, crew)
+        if not crew.closed: tell_end(ledger, tasks[i], outcome)
+        return outcome
 
-    with heeding(), ThreadPoolExecutor(jobs) as pool:
-        try:
-            return [*pool.map(make, plans, commands)]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            crew.stop()
-            say(f'{ledger.done} of {len(plans)} runs are done and kept; the others go on '
-                'where they were when the same command is given again')
-            raise
+    try:
+        with heeding():
+            return in_order([task.waits for task in tasks], jobs, make, crew.stop)
+    except BaseException:
+        say(f'{ledger.done} of {total} runs are done and kept; the others go on '
+            'where they were when the same command is given again')
+        raise
 
 # %% ../nbs/scale.ipynb #row
 def result_row(
@@ -556,6 +836,53 @@ def more_arguments(
     said = ['--nbs', str(nbs)] if nbs else []
     return said + (['--stages', json.dumps(stages)] if stages else [])
 
+# %% ../nbs/scale.ipynb #prepare
+@dataclass(frozen=True)
+class Prepared:
+    "A sweep that has been read and checked."
+    plans: list  # of `Plan`
+    tasks: list  # of `Task`
+    commands: list  # one a task
+    chosen: list  # the stages to run
+    score: str  # 'stage/line/column'; '' for none
+    out: Path  # the folder of all runs
+
+def prepare(file, root, out, overrides, only, stages, nbs) -> Prepared:
+    "Read and check all that `run_sweep` was given."
+    more, order = more_arguments(nbs, stages), stages or STAGES
+    nbs = Path(nbs or project_folder('nbs'))
+    file = find_params(file, project_folder('params') / 'sweeps')
+    sweep = read_sweep(file)
+    known = known_parameters(nbs, order)
+    chosen = choose_stages([*order], only or sweep.only)
+    score, params = choose_score(sweep.score, chosen), find_base(file, sweep.base, root)
+    plans = plan_runs(sweep, known, params, root, overrides)
+    if any('root' in known[stage] for stage in chosen): check_installed()
+    data = [Path(root).name] if root else []
+    out = Path(out or Path('runs') / '-'.join(['sweep', file.stem, *data]))
+    seen: dict = {}
+    found = [recipes(plan, out / plan.name, nbs, order, chosen, seen) for plan in plans]
+    tasks = plan_tasks(plans, find_makers(found), order, chosen)
+    of_name = {plan.name: plan for plan in plans}
+    commands = [command_line(task, of_name[task.name], out, params, more) for task in tasks]
+    return Prepared(plans, tasks, commands, chosen, score, out)
+
+# %% ../nbs/scale.ipynb #finish-sweep
+def finish_sweep(
+    it: Prepared,
+    outcomes: list,  # of `Outcome`, one a task
+    say,  # (text) -> None
+):  # the table, a DataFrame
+    "Write and say what the runs of a sweep gave."
+    ends = [end for task, end in zip(it.tasks, outcomes, strict=True) if not task.ahead]
+    rows = []
+    for plan, end in zip(it.plans, ends, strict=True):
+        rows.append(result_row(plan, it.out, it.chosen, end.failure))
+    table = result_table(rows)
+    write_sweep(it.out, table, it.score)
+    say(f'\n{score_table(table, it.score)}\n\nThe table is {it.out / "sweep.csv"}')
+    return table
+
 # %% ../nbs/scale.ipynb #run-sweep
 def run_sweep(
     file,  # a YAML file that says what varies; one of the project's by its name
@@ -563,31 +890,18 @@ def run_sweep(
     out=None,  # the runs' folder; None: runs/sweep-{file}-{data}
     overrides=(),  # 'stage.name=value' or 'name=value', for every run
     only=None,  # just these stages; None: as in the file
-    jobs: int = 1,  # how many runs at once, 1 or more
+    jobs: int | None = None,  # how many runs at once; None: one for every four cores, one on a GPU
     quiet: bool = False,  # print nothing
     stages: dict | None = None,  # stage -> the stages it reads from; None: the project's
     nbs=None,  # the notebooks' folder; None: the project's
 ):  # the table in sweep.csv, a DataFrame with a row a run: values, seconds, failure, scores
     "Run the pipeline once for each combination that a sweep file asks for; what is done is kept."
-    if jobs < 1: raise ValueError(f'jobs: expected 1 or more, got {jobs}')
+    if jobs is not None and jobs < 1: raise ValueError(f'jobs: expected 1 or more, got {jobs}')
     if root and not Path(root).is_dir():
         raise FileNotFoundError(f'{root}: there is no such folder')
-    more, all_stages = more_arguments(nbs, stages), [*(stages or STAGES)]
-    file = find_params(file, project_folder('params') / 'sweeps')
-    sweep = read_sweep(file)
-    known = known_parameters(Path(nbs or project_folder('nbs')), all_stages)
-    chosen = choose_stages(all_stages, only or sweep.only)
-    score, params = choose_score(sweep.score, chosen), find_base(file, sweep.base, root)
-    plans = plan_runs(sweep, known, params, root, overrides)
-    if any('root' in known[stage] for stage in chosen): check_installed()
-    data = [Path(root).name] if root else []
-    out = Path(out or Path('runs') / '-'.join(['sweep', file.stem, *data]))
-    say = silence if quiet else log
-    say(f'{len(plans)} runs, {jobs} at a time, in {out}; what each is doing, its run.log says')
-    commands = [command_line(plan, out, params, chosen, more) for plan in plans]
-    failures = make_all(plans, commands, out, jobs, say)
-    rows = [result_row(p, out, chosen, why) for p, why in zip(plans, failures, strict=True)]
-    table = result_table(rows)
-    write_sweep(out, table, score)
-    say(f'\n{score_table(table, score)}\n\nThe table is {out / "sweep.csv"}')
-    return table
+    it, say = prepare(file, root, out, overrides, only, stages, nbs), silence if quiet else log
+    jobs = jobs or usual_jobs()
+    threads = share_cores(jobs).get('OMP_NUM_THREADS') or os.cpu_count()
+    say(f'{len(it.plans)} runs, {jobs} at a time, of {threads} threads each, in {it.out}; '
+        'what each is doing, its run.log says')
+    return finish_sweep(it, make_all(it.tasks, it.commands, it.out, jobs, say), say)
