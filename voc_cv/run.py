@@ -1009,6 +1009,19 @@ def add_sweep(commands):
     sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
                        'the cores (default: one for every four cores, one with a GPU)')
 
+# %% ../nbs/run.ipynb #add-compare
+def add_compare(commands):
+    "The command `compare` and its arguments."
+    text = 'Runs side by side: the parameters that differ, scores, seconds, the best ones marked.'
+    compare = commands.add_parser('compare', help='runs side by side', description=text)
+    compare.add_argument('runs', nargs='+', metavar='RUN',
+                         help="a run's folder, or a folder of runs")
+    compare.add_argument('--score', default='', help='the figure that matters, as '
+                         'stage/line/column with * for any (default: 03_segment/*/Dice, '
+                         'else 02_classify/*/mAP)')
+    compare.add_argument('--out', default='runs/compare', help='a folder for compare.csv and '
+                         'compare.html (default: runs/compare)')
+
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):
     "A command that looks at a submission."
@@ -1027,9 +1040,10 @@ def make_parser():
     parser = argparse.ArgumentParser(
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
-        dest='command', required=True, metavar='run | sweep | info | check | score')
+        dest='command', required=True, metavar='run | sweep | compare | info | check | score')
     add_run(commands)
     add_sweep(commands)
+    add_compare(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -1049,6 +1063,10 @@ def dispatch(args) -> int:
         table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
                           stages=args.stages, nbs=args.nbs)
         return int(table.failure.ne('').any())
+    if args.command == 'compare':
+        from voc_cv.scale import compare_runs
+        compare_runs(args.runs, args.score, args.out)
+        return 0
     if args.command == 'info': return 0 if show_info(args.root) else 1
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)
     return check_file(args.file, data) if args.command == 'check' else score_file(args.file, data)
