@@ -997,6 +997,7 @@ def add_run(commands):
     run.add_argument('--force', action='store_true',
                      help='run stages again that have not changed')
 
+# %% ../nbs/run.ipynb #add-sweep
 def add_sweep(commands):
     "The command `sweep` and its arguments."
     text = 'Run the pipeline once for each combination of the values that a file varies.'
@@ -1008,6 +1009,12 @@ def add_sweep(commands):
     add_shared(sweep)
     sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
                        'the cores (default: one for every four cores, one with a GPU)')
+    sweep.add_argument('--ray', default='', metavar='ADDRESS', help='let a Ray cluster make the '
+                       "runs: its address, 'auto' on one of its machines, 'local' to start one")
+    sweep.add_argument('--cpus', type=float, default=1, metavar='N',
+                       help='with --ray: the cores that a run needs (default: 1)')
+    sweep.add_argument('--gpus', type=float, default=0, metavar='N', help='with --ray: the GPUs '
+                       'that a run needs; without any it sees none (default: 0)')
 
 # %% ../nbs/run.ipynb #add-compare
 def add_compare(commands):
@@ -1061,7 +1068,8 @@ def dispatch(args) -> int:
     if args.command == 'sweep':
         from voc_cv.scale import run_sweep
         table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
-                          stages=args.stages, nbs=args.nbs)
+                          stages=args.stages, nbs=args.nbs, ray=args.ray, cpus=args.cpus,
+                          gpus=args.gpus)
         return int(table.failure.ne('').any())
     if args.command == 'compare':
         from voc_cv.scale import compare_runs

@@ -927,6 +927,123 @@ def find_base(
     if not base: return usual_params(root)
     return file.parent / base if (file.parent / base).is_file() else find_params(base)
 
+# %% ../nbs/scale.ipynb #start-ray
+def load_ray():  # the module
+    "Ray, without its statistics of use; a `ValueError` if it is not installed."
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    try:
+        import ray
+    except ImportError as e:
+        raise ValueError("ray: Ray is not installed here; pip install 'voc_cv[cluster]', "
+                         'or leave --ray out') from e
+    return ray
+
+@contextmanager
+def connected(
+    address: str,  # of a cluster, 'auto' for one on this machine, 'local' to start one
+    memory: int,  # bytes that a Ray started here may hold objects in
+):  # of the context: the module ray
+    "Meanwhile Ray is there; a Ray that was started here ends with it."
+    ray = load_ray()
+    ours = not ray.is_initialized()
+    how = {'log_to_driver': False, 'logging_level': 'error'}
+    if address == 'local':  # its sockets' paths may have 107 letters, so their folder is short
+        how |= {'include_dashboard': False, 'object_store_memory': memory,
+                '_temp_dir': os.environ.get('RAY_TMPDIR', '/tmp/ray')}
+    if ours: ray.init(address=address, **how)
+    try:
+        yield ray
+    finally:
+        if ours: ray.shutdown()
+
+# %% ../nbs/scale.ipynb #check-resources
+def check_resources(
+    nodes: list,  # as `ray.nodes()` has them
+    wanted: dict,  # 'CPU' or 'GPU' -> how many a run needs
+    address: str,  # 'local': there will never be more
+    say,  # (text) -> None
+) -> None:
+    "Say what there is; refuse what one machine alone will never have."
+    alive = [node['Resources'] for node in nodes if node['Alive']]
+    total = {name: sum(has.get(name, 0) for has in alive) for name in wanted}
+    say(f'Ray at {address}: {len(alive)} machines with {total["CPU"]:g} cores and '
+        f'{total["GPU"]:g} GPUs; {wanted["CPU"]:g} cores and {wanted["GPU"]:g} GPUs each time')
+    if any(all(has.get(n, 0) >= most for n, most in wanted.items()) for has in alive): return
+    lacking = f'no machine has {wanted["CPU"]:g} cores and {wanted["GPU"]:g} GPUs'
+    if address == 'local': raise ValueError(f'ray: {lacking}; ask for less')
+    say(f'{lacking} now; waiting for one that the cluster may get')
+
+# %% ../nbs/scale.ipynb #ray-task
+RETRIES = 3  # how often a task that Ray has lost is begun again
+
+def ray_task(
+    task: Task,  # what to do
+    command: list,  # its command
+    out: Path,  # the folder of all runs
+    folder: str,  # where the sweep's command was given
+    cpus: float,  # that the task has
+    gpus: float,
+    *before: Outcome,  # of each task that it waited for
+) -> Outcome:
+    "Do one task of a sweep on the machine that Ray has chosen."
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f'{folder}: is not on this machine; the folder where the sweep '
+                                'is started and the runs must be on a disk that all share')
+    os.chdir(folder)
+    env = limit_threads(max(1, int(cpus)))
+    if not gpus: env['CUDA_VISIBLE_DEVICES'] = ''
+    return do_task(task, [sys.executable, *command[1:]], out, env, [*before], Crew())
+
+# %% ../nbs/scale.ipynb #gather
+def gather(
+    ray,  # the module
+    refs: list,  # Ray's promises of outcomes, one a task
+    tasks: list,  # of `Task`
+    ledger: Ledger,  # which is told
+) -> list:  # of `Outcome`, one a task
+    "Wait for the tasks of a sweep."
+    left, outcomes = {ref: i for i, ref in enumerate(refs)}, {}
+    while left:
+        for ref in ray.wait([*left])[0]:
+            i = left.pop(ref)
+            try:
+                outcomes[i] = ray.get(ref)
+            except ray.exceptions.RayError as e:
+                lines = str(e).strip().splitlines() or [type(e).__name__]
+                said = lines[-1] if isinstance(e, ray.exceptions.RayTaskError) else lines[0]
+                outcomes[i] = Outcome(tasks[i].name, f'Ray: {said}')
+            tell_end(ledger, tasks[i], outcomes[i])
+    return [outcomes[i] for i in range(len(tasks))]
+
+# %% ../nbs/scale.ipynb #make-all-by-ray
+def make_all_by_ray(
+    tasks: list,  # of `Task`
+    commands: list,  # of each
+    out: Path,  # the folder of all runs
+    address: str,  # of the cluster, or 'local'
+    cpus: float,  # cores of a run
+    gpus: float,  # GPUs of a run
+    say,  # (text) -> None
+) -> list:  # of `Outcome`, one a task
+    "Do the tasks of a sweep wherever Ray has room for them."
+    wanted = {'CPU': cpus, 'GPU': gpus}
+    with connected(address, 100 * 2**20) as ray, heeding():
+        check_resources(ray.nodes(), wanted, address, say)
+        together = max(1, int(ray.cluster_resources().get('CPU', 1) // max(cpus, .01)))
+        ledger = Ledger(sum(not task.ahead for task in tasks), together, say)
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(ray_task)
+        refs: list = []
+        for task, command in zip(tasks, commands, strict=True):
+            before = [refs[i] for i in task.waits]
+            given = task, command, out, os.getcwd(), cpus, gpus
+            refs.append(remote.options(name=task.name).remote(*given, *before))
+        try:
+            return gather(ray, refs, tasks, ledger)
+        except BaseException:
+            say(f'{ledger.done} of {ledger.total} runs are done and kept; the others go on '
+                'where they were when the same command is given again')
+            raise
+
 # %% ../nbs/scale.ipynb #more-arguments
 def silence(text: str) -> None:
     "Say nothing."
@@ -995,6 +1112,23 @@ def finish_sweep(
     say(f'\n{score_table(table, it.score)}\n\nThe table is {it.out / "sweep.csv"}')
     return table
 
+# %% ../nbs/scale.ipynb #check-engine
+def check_engine(
+    jobs,  # how many runs at once, or None
+    ray: str,  # an address; '' for none
+    cpus: float,  # cores of a run
+    gpus: float,  # GPUs of a run
+) -> None:
+    "Refuse what does not go together."
+    if jobs is not None and jobs < 1: raise ValueError(f'jobs: expected 1 or more, got {jobs}')
+    if cpus < 0 or gpus < 0:
+        raise ValueError(f'cpus, gpus: expected 0 or more, got {cpus:g} and {gpus:g}')
+    if jobs and ray:
+        raise ValueError('jobs: Ray knows how many runs there is room for; say with cpus and gpus '
+                         'what a run needs')
+    if not ray and (cpus, gpus) != (1, 0):
+        raise ValueError('cpus, gpus: are for Ray; name its address with --ray, or use --jobs')
+
 # %% ../nbs/scale.ipynb #run-sweep
 def run_sweep(
     file,  # a YAML file that says what varies; one of the project's by its name
@@ -1006,17 +1140,25 @@ def run_sweep(
     quiet: bool = False,  # print nothing
     stages: dict | None = None,  # stage -> the stages it reads from; None: the project's
     nbs=None,  # the notebooks' folder; None: the project's
+    ray: str = '',  # address of a Ray cluster that makes the runs, or 'local'; '': without Ray
+    cpus: float = 1,  # with Ray: the cores that a run needs
+    gpus: float = 0,  # with Ray: the GPUs that a run needs; without any it sees none
 ):  # the table in sweep.csv, a DataFrame with a row a run: values, seconds, failure, scores
     "Run the pipeline once for each combination that a sweep file asks for; what is done is kept."
-    if jobs is not None and jobs < 1: raise ValueError(f'jobs: expected 1 or more, got {jobs}')
+    check_engine(jobs, ray, cpus, gpus)
     if root and not Path(root).is_dir():
         raise FileNotFoundError(f'{root}: there is no such folder')
     it, say = prepare(file, root, out, overrides, only, stages, nbs), silence if quiet else log
-    jobs = jobs or usual_jobs()
-    threads = share_cores(jobs).get('OMP_NUM_THREADS') or os.cpu_count()
-    say(f'{len(it.plans)} runs, {jobs} at a time, of {threads} threads each, in {it.out}; '
-        'what each is doing, its run.log says')
-    return finish_sweep(it, make_all(it.tasks, it.commands, it.out, jobs, say), say)
+    said = f'in {it.out}; what each is doing, its run.log says'
+    if ray:
+        say(f'{len(it.plans)} runs {said}')
+        outcomes = make_all_by_ray(it.tasks, it.commands, it.out, ray, cpus, gpus, say)
+    else:
+        jobs = jobs or usual_jobs()
+        threads = share_cores(jobs).get('OMP_NUM_THREADS') or os.cpu_count()
+        say(f'{len(it.plans)} runs, {jobs} at a time, of {threads} threads each, {said}')
+        outcomes = make_all(it.tasks, it.commands, it.out, jobs, say)
+    return finish_sweep(it, outcomes, say)
 
 # %% ../nbs/scale.ipynb #run-parameters
 def run_parameters(
