@@ -1051,7 +1051,9 @@ def finish(
     kept: int,  # done before
     begun: float,  # when the work began, as `time.monotonic` has it
 ) -> Summary:
-    "Write tables and page."
+    "Write tables and page; the broken ones are put in the order of the photographs."
+    lost = {one.photo.file: one for one in broken}
+    broken = [lost[p.file] for p in photographs if p.file in lost]
     write_tables(out, photographs, broken)
     settings = json.loads((Path(out) / RECORD).read_text(encoding='utf-8'))['settings']
     write_pages(out, photographs, broken, in_words(settings))
