@@ -12,9 +12,8 @@ import json
 import os
 import re
 import time
-import unicodedata
 import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,40 +27,23 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from voc_cv.data import (
+    RECORD,
+    SUFFIXES,
     VOC_CLASSES,
+    is_photograph,
     mask_image,
     mask_labels,
+    output_names,
+    photographs_below,
     present,
     read_photograph,
+    readable,
     toy_voc,
     voc_palette,
 )
-from .files import cache_folder, clear_parts, digest, read_scores, replacing, some
+from .files import cache_folder, clear_parts, read_scores, replacing, some
 from .measure import choose_labels
 from .postprocess import POLICIES, apply_policy
-
-# %% ../nbs/photographs.ipynb #below
-SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.gif', '.tif', '.tiff', '.bmp',
-            '.avif', '.heic', '.heif')
-RECORD = 'predict.json'  # what a folder of results is known by
-
-def is_photograph(name: str) -> bool:
-    "Is this the name of a picture, and not of a hidden file?"
-    return name.lower().endswith(SUFFIXES) and not name.startswith('.')
-
-def photographs_below(
-    folder: str,
-):  # yields paths, those of a folder sorted
-    "The photographs in a folder and below, without hidden folders and results of ours."
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen or RECORD in files:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith('.'))
-        yield from (os.path.join(place, f) for f in sorted(files) if is_photograph(f))
 
 # %% ../nbs/photographs.ipynb #source
 def photographs_of(
@@ -79,40 +61,12 @@ def photographs_of(
     fixed = re.split(r'[*?[]', source)[0]
     return os.path.dirname(fixed), found
 
-# %% ../nbs/photographs.ipynb #names
-def fold(name: str) -> str:
-    "The same for names that some file systems take for one."
-    return unicodedata.normalize('NFC', name).casefold()
-
-def short(part: str, most: int = 200) -> str:
-    "A name of at most so many bytes of UTF-8; a longer one is cut and marked."
-    raw = part.encode()
-    if len(raw) <= most: return part
-    return f"{raw[:most - 9].decode(errors='ignore')}~{digest(part)[:8]}"
-
-def output_names(
-    files: list,  # paths below one folder, parts apart by '/'
-) -> list:  # a name for each, without suffix where that is clear
-    "What the outputs of photographs are called: never two alike."
-    whole = ['/'.join(map(short, file.split('/'))) for file in files]
-    stems = ['/'.join(map(short, os.path.splitext(file)[0].split('/'))) for file in files]
-    taken = Counter(map(fold, stems))
-    names = [s if taken[fold(s)] == 1 else w for s, w in zip(stems, whole, strict=True)]
-    again = Counter(map(fold, names))
-    for i, name in enumerate(names):
-        if again[fold(name)] > 1: names[i] = f'{name}~{digest(files[i])[:8]}'
-    return names
-
 # %% ../nbs/photographs.ipynb #photo
 class Photo(NamedTuple):
     "A photograph that has not been read yet."
     name: str  # what its outputs are called
     file: str  # where it lies below the folder that all have in common
     path: str  # absolute
-
-def readable(text: str) -> str:
-    "A path as text that can be written; bytes that are no UTF-8 become question marks."
-    return os.fsencode(text).decode('utf-8', 'replace')
 
 # %% ../nbs/photographs.ipynb #find
 def find_photographs(
@@ -125,7 +79,7 @@ def find_photographs(
         raise ValueError(f'there is no photograph in {some(sources) or "nothing"}; '
                          f'known are files that end in {", ".join(SUFFIXES)}')
     top = os.path.commonpath([os.path.abspath(root) for root, _ in parts])
-    files = [readable(os.path.relpath(p, top)).replace(os.sep, '/') for p in paths]
+    files = [readable(os.path.relpath(p, top)) for p in paths]
     return [*map(Photo, output_names(files), files, paths)]
 
 # %% ../nbs/photographs.ipynb #opened

@@ -877,6 +877,7 @@ def describe_data(data):
     wide = f'{stats.width.min()} to {stats.width.max()} pixels wide'
     high = f'{stats.height.min()} to {stats.height.max()} high'
     print(f'  {wide}, {high}; masks {masks}')
+    for note in data.notes(): print(f'  {note}')
     if data.labels is None:
         print('  labels unknown')
         return
