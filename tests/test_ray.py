@@ -1,6 +1,6 @@
-"""Many machines: two Ray nodes on this one, of one core each. A worker is killed, a node stopped, the
-driver killed; nothing that is finished is lost or done twice, and the files are the same as without
-Ray."""
+"""Many machines: two Ray nodes on this one, of one core each. A worker is killed, a node stopped,
+the driver killed; nothing that is finished is lost or done twice, and the files are the same as
+without Ray."""
 
 import json
 import os
