@@ -2,16 +2,21 @@
 the driver killed; nothing that is finished is lost or done twice, and the files are the same as
 without Ray."""
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 
 import pandas as pd
+import psutil
 import pytest
-from conftest import BIN
+import test_predict
+from conftest import BIN, run
 from test_sweep import alive, notebook, wait_for
 
+from voc_cv.photographs import predict
 from voc_cv.scale import run_sweep
 
 pytest.importorskip('ray')
@@ -145,6 +150,47 @@ def test_a_driver_that_is_killed_is_started_again(sweep, cluster, local):
     check(sweep, start(sweep, cluster), local)
     told = journal(sweep)
     assert [*map(len, told.values())] == [1, 5, 3], 'what they share was made once, and is kept'
+
+
+tiny, album = test_predict.tiny, test_predict.album  # fixtures
+
+
+def answers(out):
+    "What is said of the photographs: name -> bytes."
+    return {k: v for k, v in test_predict.everything(out).items() if k != 'predict.json'}
+
+
+def actors(cluster):
+    "The pids of the actors that look at photographs on our nodes."
+    nodes = [cluster.head_node, *cluster.worker_nodes]
+    raylets = [psutil.Process(n.all_processes['raylet'][0].process.pid) for n in nodes]
+    workers = itertools.chain.from_iterable(raylet.children() for raylet in raylets)
+    return [w.pid for w in workers if 'Looker' in ' '.join(w.cmdline())]
+
+
+def test_predict_by_ray_writes_the_same_bytes(cluster, tiny, album, tmp_path):
+    copies = tmp_path / 'album'
+    shutil.copytree(album, copies)
+    for i in range(250):
+        shutil.copy(album / 'g.bmp', copies / f'{i:03}.bmp')
+    how = {'segmenter': tiny, 'threshold': 0.2, 'quiet': True}
+    here = predict(copies, out=tmp_path / 'here', **how)
+    args = 'predict', copies, '--segmenter', tiny, '--threshold', 0.2, '--out', 'there'
+    command = [BIN / 'voc_cv', *map(str, args), '--ray', cluster.address, '--batch', '2']
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: len([*tmp_path.glob('there/labels/*')]) > 20, 120)
+    os.kill(actors(cluster)[0], signal.SIGKILL)
+    assert len([*tmp_path.glob('there/labels/*')]) < 250
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, 'one is damaged\n' + said
+    assert answers(tmp_path / 'there') == answers(tmp_path / 'here') and len(here.broken) == 1
+
+    gone = sorted(tmp_path.glob('there/labels/b/*'))[:2]
+    for path in gone:
+        path.unlink()
+    done = run(*command, cwd=tmp_path)
+    assert f'{257 - len(gone)} were done before' in done.stdout, done.stdout + done.stderr
+    assert answers(tmp_path / 'there') == answers(tmp_path / 'here')
 
 
 def test_a_lost_worker_and_a_lost_node(sweep, cluster, local):

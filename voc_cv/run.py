@@ -984,6 +984,16 @@ def add_shared(sub):
     sub.add_argument('--stages', type=json.loads, metavar='JSON', help='what these notebooks are: '
                      """'{"stage": ["a stage whose files it reads", ...], ...}'""")
 
+# %% ../nbs/run.ipynb #add-ray
+def add_ray(sub, what):
+    "The arguments of a command that can work by Ray; `what` has so many cores."
+    sub.add_argument('--ray', default='', metavar='ADDRESS', help='work by a Ray cluster: its '
+                     "address, 'auto' on one of its machines, 'local' to start one here")
+    sub.add_argument('--cpus', type=float, default=1, metavar='N',
+                     help=f'with --ray: the cores that {what} needs (default: 1)')
+    sub.add_argument('--gpus', type=float, default=0, metavar='N', help='with --ray: the GPUs '
+                     f'that {what} needs; without any it sees none (default: 0)')
+
 # %% ../nbs/run.ipynb #add-run
 def add_run(commands):
     "The command `run` and its arguments."
@@ -1010,12 +1020,7 @@ def add_sweep(commands):
     add_shared(sweep)
     sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
                        'the cores (default: one for every four cores, one with a GPU)')
-    sweep.add_argument('--ray', default='', metavar='ADDRESS', help='let a Ray cluster make the '
-                       "runs: its address, 'auto' on one of its machines, 'local' to start one")
-    sweep.add_argument('--cpus', type=float, default=1, metavar='N',
-                       help='with --ray: the cores that a run needs (default: 1)')
-    sweep.add_argument('--gpus', type=float, default=0, metavar='N', help='with --ray: the GPUs '
-                       'that a run needs; without any it sees none (default: 0)')
+    add_ray(sweep, 'a run')
 
 # %% ../nbs/run.ipynb #add-compare
 def add_compare(commands):
@@ -1070,10 +1075,11 @@ def add_predict(commands):
                      help='photographs at a time; answers do not depend on it (default: 8)')
     sub.add_argument('--threads', type=int, default=0, metavar='N',
                      help='that read ahead (default: one a core, at most 8)')
+    add_ray(sub, 'an actor, which holds the models,')
 
 def predict_files(args) -> int:
     "Do what `predict` is asked; 0, or 1 if photographs could not be read."
-    from voc_cv.photographs import predict
+    from voc_cv.scale import predict
     given = {k: v for k, v in vars(args).items() if k not in ('command', 'sources')}
     done = predict(*args.sources, **given)
     print(done)
