@@ -1035,6 +1035,21 @@ def add_compare(commands):
     compare.add_argument('--out', default='runs/compare', help='a folder for compare.csv and '
                          'compare.html (default: runs/compare)')
 
+# %% ../nbs/run.ipynb #add-finetune
+def add_finetune(commands):
+    "The command `finetune` and its arguments."
+    text = ('Fine-tune a segmenter as stage 03 does with finetune=true. On several GPUs: '
+            'accelerate launch --num_processes N $(which voc_cv) finetune ...')
+    sub = commands.add_parser('finetune', help='train a pretrained segmenter, also on several GPUs',
+                              description=text)
+    sub.add_argument('--out', required=True, help='a folder, receives the model')
+    sub.add_argument('--root', help='the data: a VOCdevkit or contest folder '
+                     '(default: toy images drawn on the spot)')
+    sub.add_argument('--params', help='a YAML file of parameters '
+                     '(default: params/voc.yaml with --root, else params/smoke.yaml)')
+    sub.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME=VALUE',
+                     help='a parameter of stage 03, such as segmenter=MODEL; may be repeated')
+
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):
     "A command that looks at a submission."
@@ -1092,11 +1107,12 @@ def make_parser():
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
         dest='command', required=True,
-        metavar='run | sweep | compare | predict | info | check | score')
+        metavar='run | sweep | compare | predict | finetune | info | check | score')
     add_run(commands)
     add_sweep(commands)
     add_compare(commands)
     add_predict(commands)
+    add_finetune(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -1120,6 +1136,10 @@ def dispatch(args) -> int:
     if args.command == 'compare':
         from voc_cv.scale import compare_runs
         compare_runs(args.runs, args.score, args.out)
+        return 0
+    if args.command == 'finetune':
+        from voc_cv.scale import fine_tune
+        fine_tune(args.out, args.root, args.overrides, args.params)
         return 0
     if args.command == 'predict': return predict_files(args)
     if args.command == 'info': return 0 if show_info(args.root) else 1
