@@ -1318,9 +1318,11 @@ def look_by_ray(
     gpus: float,
 ):  # yields (photo as JSON, what became of it)
     "Let Ray Data deal out photographs to actors."
+    import logging
+
     import ray.data as data
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = False
+    logging.getLogger('ray.data').setLevel('WARNING')
+    data.DataContext.get_current().enable_progress_bars = False  # there is one of ours
     most = most_actors(ray.cluster_resources(), cpus, gpus)
     rows = [{'photo': json.dumps(photo)} for photo in found]
     blocks = max(1, min(len(rows) // PORTION, 1000))
