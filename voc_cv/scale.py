@@ -950,7 +950,7 @@ def connected(
     how = {'log_to_driver': False, 'logging_level': 'error'}
     if address == 'local':  # its sockets' paths may have 107 letters, so their folder is short
         how |= {'include_dashboard': False, 'object_store_memory': memory,
-                '_temp_dir': os.environ.get('RAY_TMPDIR', '/tmp/ray')}
+                '_temp_dir': os.environ.get('RAY_TMPDIR') or str(Path('/tmp', 'ray'))}
     if ours: ray.init(address=address, **how)
     try:
         yield ray
