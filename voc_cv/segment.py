@@ -9,6 +9,7 @@ __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -17,6 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
+
+os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # TensorFlow and torch share the GPU
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
+if not importlib.util.find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
 
 import cv2
 import keras
