@@ -54,7 +54,7 @@ def check_same_shape(truth, pred):
     if truth.shape != pred.shape:
         raise ValueError(f'pred: expected the shape of the truth, {truth.shape}, got {pred.shape}')
 
-def whole(values, name) -> np.ndarray:
+def as_integers(values, name) -> np.ndarray:
     "An array of integers or bool, or a `ValueError`: half of a class is no class."
     values = np.asarray(values)
     if values.dtype.kind in 'biu': return values
@@ -77,7 +77,7 @@ def judged(
     ignore: int = VOID,  # the number of pixels that have no truth
 ) -> tuple:  # bool, where the truth is unknown; truth and pred, 0 where they do not count
     "Two masks by the one rule of void: unknown truth counts for nobody, predicted void is 0."
-    truth, pred = whole(truth, 'truth'), whole(pred, 'pred')
+    truth, pred = as_integers(truth, 'truth'), as_integers(pred, 'pred')
     check_same_shape(truth, pred)
     void = truth == ignore
     claims = ~void if 0 <= ignore < n_classes else ~void & (pred != ignore)
