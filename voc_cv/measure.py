@@ -54,7 +54,10 @@ def check_same_shape(truth, pred):
     if truth.shape != pred.shape:
         raise ValueError(f'pred: expected the shape of the truth, {truth.shape}, got {pred.shape}')
 
-def as_integers(values, name) -> np.ndarray:
+def as_integers(
+    values,  # a mask, an array of any shape
+    name: str,  # what to call it in the error
+) -> np.ndarray:  # the same numbers
     "An array of integers or bool, or a `ValueError`: half of a class is no class."
     values = np.asarray(values)
     if values.dtype.kind in 'biu': return values
@@ -62,7 +65,12 @@ def as_integers(values, name) -> np.ndarray:
                      'of whole numbers .astype(int)')
 
 # %% ../nbs/measure.ipynb #judged
-def check_range(name, values, n_classes, others=''):
+def check_range(
+    name: str,  # what to call it in the error
+    values: np.ndarray,  # integers
+    n_classes: int,  # how many there are
+    others: str = '',  # what else may stand there, for the error
+) -> None:
     "Raise a `ValueError` unless the `values` are classes, 0 to `n_classes` - 1."
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0 or high >= n_classes:
