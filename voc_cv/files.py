@@ -71,8 +71,9 @@ def zeros_and_ones(
                          f'({some(map(repr, array.ravel().tolist()), 3)})')
     wrong = array[(array != 0) & (array != 1)]
     if not wrong.size: return array == 1
-    raise ValueError(f'{name}: expected True and False, or 0 and 1, '
-                     f'got {some(np.unique(wrong), 3)}; {label_cure(wrong[0])}')
+    got = some((f'{v:.10g}' for v in np.unique(wrong)), 3)
+    raise ValueError(f'{name}: expected True and False, or 0 and 1, got {got}; '
+                     f'{label_cure(wrong[0])}')
 
 # %% ../nbs/files.ipynb #replacing
 @contextmanager

@@ -298,6 +298,7 @@ def class_weights(
 ) -> np.ndarray:  # float32 (21,); 0 for a class that does not occur
     "Loss weights `counts ** -power`: mean 1 over the classes there, before `background` and cap."
     counts = np.asarray(counts, float)
+    if not (counts >= 0).all(): raise ValueError(f'counts: expected 0 or more, got {counts.min()}')
     there = counts > 0
     if not there.any(): raise ValueError('counts: no class has a pixel')
     weights = np.where(there, np.where(there, counts, 1) ** -power, 0)
