@@ -116,7 +116,7 @@ def test_rows_in_another_order_are_no_answers():
     assert mean_ap(y, s) == mean_ap(Y, SCORES) == mean_ap(y, SCORES)
     for turned in (s[::-1], s[s.columns[::-1]], s.rename(index=str)):
         for f in (mean_ap, tune_thresholds):
-            with pytest.raises(ValueError, match='are not those of y_true'):
+            with pytest.raises(ValueError, match='must equal the (index|columns) of y_true'):
                 f(y, turned)
     with pytest.raises(ValueError, match='of one shape'):
         detection_counts(Y, SAID[:1])  # numpy would have used the one row for all

@@ -296,8 +296,8 @@ def check_tables(**tables):  # by the names of the arguments
         for side in ('index', 'columns'):
             first = getattr(frames[[*frames][0]], side)
             if not getattr(table, side).equals(first):
-                raise ValueError(f'{name}: its {side} are not those of {[*frames][0]}, in order; '
-                                 f'bring both into one order, for example with .loc')
+                raise ValueError(f'{name}: its {side} must equal the {side} of {[*frames][0]}; '
+                                 'bring both into one order, for example with .loc')
 
 def some_images(table):
     "The number of a table's rows, or a `ValueError` if it has none."
