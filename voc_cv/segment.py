@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_loss', 'dice_loss', 'jaccard_loss',
-           'focal_tversky_loss', 'fit_decoder', 'fine_tune_segmenter', 'build_unet', 'build_fcn', 'fit_masks',
-           'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
+           'focal_tversky_loss', 'fit_decoder', 'pixel_loss', 'fine_tune_segmenter', 'build_unet', 'build_fcn',
+           'fit_masks', 'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
@@ -33,7 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from .measure import mask_metrics, overlap
+from .measure import as_integers, check_range, mask_metrics, overlap
 
 # %% ../nbs/03_segment.ipynb #own-imports
 from voc_cv.augment import (
@@ -303,6 +303,7 @@ def class_weights(
 ) -> np.ndarray:  # float32 (21,); 0 for a class that does not occur
     "Loss weights `counts ** -power`: mean 1 over the classes there, before `background` and cap."
     counts = np.asarray(counts, float)
+    if not (counts >= 0).all(): raise ValueError(f'counts: expected 0 or more, got {counts.min()}')
     there = counts > 0
     if not there.any(): raise ValueError('counts: no class has a pixel')
     weights = np.where(there, np.where(there, counts, 1) ** -power, 0)
@@ -313,6 +314,9 @@ def class_weights(
 # %% ../nbs/03_segment.ipynb #known-classes
 def known_classes(truth, logits, ignore=VOID):
     "Truth (N,H,W) as one-hot (N,H,W,C), nothing where it is `ignore`."
+    if isinstance(truth, np.ndarray):  # within a training it is a tensor, made of checked masks
+        counts = as_integers(truth, 'truth') * (truth != ignore)
+        check_range('truth', counts, logits.shape[-1], f' or {ignore}')
     truth = ops.cast(truth, 'int32')
     if len(truth.shape) == len(logits.shape): truth = truth[..., 0]
     known = ops.cast(truth != ignore, logits.dtype)[..., None]
@@ -343,7 +347,8 @@ def focal_loss(
 ):  # a tensor of one number
     "Mean over known pixels of `-alpha (1 - p)^gamma ln p` (Lin et al. 2017)."
     hot, logs = known_classes(truth, logits, ignore), ops.log_softmax(logits, -1)
-    each = hot * (1 - ops.exp(logs)) ** gamma * logs
+    wrong = ops.maximum(1 - ops.exp(logs), 1e-7)  # a power of 0 may have no slope
+    each = hot * wrong ** gamma * logs
     return -alpha * ops.sum(each) / ops.maximum(ops.sum(hot), 1)
 
 # %% ../nbs/03_segment.ipynb #tversky-index
@@ -528,13 +533,25 @@ def feature_maps(
     levels = [torch.cat(level) for level in zip(*found, strict=True)]
     return levels, torch.from_numpy(np.stack(masks))
 
+# %% ../nbs/03_segment.ipynb #pixel-cross-entropy
+def pixel_cross_entropy(
+    logits: torch.Tensor,  # float (N,C,H,W)
+    truth: torch.Tensor,  # int64 (N,H,W), void 255
+    weights: torch.Tensor | None = None,  # (C,); None: all 1
+) -> torch.Tensor:  # one number
+    "Torch's weighted mean over the known pixels; 0, without a slope, where none of them counts."
+    known = truth[truth != VOID]
+    if known.numel() and (weights is None or bool((weights[known] > 0).any())):
+        return F.cross_entropy(logits, truth, weights, ignore_index=VOID)
+    return (logits * 0).sum()
+
 # %% ../nbs/03_segment.ipynb #judge
 def judge(decoder, maps, masks, weights):
     "Loss of a decoder on a batch, and its confusion matrix (21,21), at a quarter of the size."
     device = weights.device
     logits = decoder(*(m.to(device).float() for m in maps))
     logits = F.interpolate(logits, masks.shape[1:], mode='bilinear')
-    loss = F.cross_entropy(logits, masks.to(device).long(), weights, ignore_index=VOID)
+    loss = pixel_cross_entropy(logits, masks.to(device).long(), weights)
     best = logits.detach().argmax(1).to('cpu', torch.uint8).numpy()
     return loss, confusion_matrix(masks.numpy(), best)
 
@@ -810,12 +827,19 @@ def batch_confusion(logits, labels) -> torch.Tensor:  # int64 (N,21,21)
     return counts[:, :441].reshape(-1, 21, 21)
 
 # %% ../nbs/03_segment.ipynb #pixel-loss
-def pixel_loss(model, weights, confusion, outputs, labels, num_items_in_batch=None):
-    "The Trainer's loss, at the size of the labels; training images count in `confusion` (21,21)."
+def pixel_loss(
+    model,  # of transformers; its training images are counted
+    weights,  # (21,) of the classes; None: all alike
+    confusion,  # int64 (21,21), to which they are added
+    outputs,  # the model's, with 'logits' (N,21,h,w)
+    labels: torch.Tensor,  # int64 (N,H,W), void 255
+    num_items_in_batch=None,  # what the Trainer passes, not used
+) -> torch.Tensor:  # one number
+    "The Trainer's loss, at the size of the labels; 0 for a batch of which no pixel is known."
     logits = pixel_logits(model, outputs['logits'], labels.shape[1:])
     if model.training: confusion += batch_confusion(logits.detach(), labels).sum(0).cpu().numpy()
     if weights is not None: weights = torch.as_tensor(weights, device=logits.device)
-    return F.cross_entropy(logits, labels, weights, ignore_index=VOID)
+    return pixel_cross_entropy(logits, labels, weights)
 
 # %% ../nbs/03_segment.ipynb #epoch-figures
 def epoch_figures(patience=0):
@@ -879,6 +903,17 @@ def save_trainable(folder, model, processor):
         model.save_pretrained(part)
         processor.save_pretrained(part)
 
+# %% ../nbs/03_segment.ipynb #more-than-one
+@contextlib.contextmanager
+def more_than_one(fit):
+    "Within it torch's complaint about a batch of one image says what to do."
+    try: yield
+    except ValueError as e:
+        if 'more than 1 value per channel' not in str(e): raise
+        what = 'batch' if len(fit) > 1 else 'fit'
+        raise ValueError(f'{what}: this model normalises over the images of a step and needs 2 or '
+                         'more of them, got 1; on a small GPU take a smaller size') from e
+
 # %% ../nbs/03_segment.ipynb #fine-tune
 def fine_tune_segmenter(
     folder,  # receives the model
@@ -905,12 +940,12 @@ def fine_tune_segmenter(
     args = trainer_arguments(Path(checkpoints) / mark, batch=batch, lr=lr, **how)
     transformers.set_seed(args.seed)
     # a batch of one has no statistics for the head's batch normalisation
-    if len(fit) % batch == 1: fit = fit.subset(fit.ids[:-1])
+    if len(fit) > 1 == len(fit) % batch: fit = fit.subset(fit.ids[:-1])
     model, processor = load_trainable(name, size, revision)
     trainer = segmenter_trainer(
         model, processor, args, fit, tune, size, weights, augment, patience)
     stopped = any(Path(args.output_dir).glob('checkpoint-*'))
-    trainer.train(resume_from_checkpoint=stopped)
+    with more_than_one(fit): trainer.train(resume_from_checkpoint=stopped)
     save_trainable(folder, model.cpu(), processor)
     shutil.rmtree(checkpoints)
     return trainer_history(trainer.state.log_history)
