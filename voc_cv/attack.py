@@ -25,6 +25,7 @@ from .data import VOC_CLASSES, VOID, Sample, read_image
 from .files import map_threads, progress, some
 from .measure import confusion_matrix, iou, mean_ap, wilson
 from voc_cv.nets import (
+    colour_rule,
     descend,
     imagenet_names,
     input_size,
@@ -47,8 +48,10 @@ class Target(nn.Module):
         std=(1., 1., 1.),  # three numbers, then divided by
         size: int = 224,  # of the squares that it was made for, in pixels
         names=None,  # its classes, {number: name} or in order; None: called by number
+        order=(0, 1, 2),  # of the channels that `model` wants; (2, 1, 0): blue first
     ):
         super().__init__()
+        self.order = [*order]
         self.model = model.eval().requires_grad_(False)
         self.size = size
         self.names = names if names is None or hasattr(names, 'items') else dict(enumerate(names))
@@ -56,6 +59,7 @@ class Target(nn.Module):
         self.register_buffer('std', torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x):
+        if self.order != [0, 1, 2]: x = x[:, self.order]
         answer = self.model((x - self.mean) / self.std)
         return getattr(answer, 'logits', answer)  # transformers answers with an object
 
@@ -81,10 +85,9 @@ def load_target(
     masks = model_kind(name, revision, 'target').endswith('SemanticSegmentation')
     what = 'SemanticSegmentation' if masks else 'ImageClassification'
     model, processor = load_pretrained(f'AutoModelFor{what}', name, revision, 'target')
-    stats = {}
-    if getattr(processor, 'do_normalize', True):
-        stats = {k: tuple(getattr(processor, f'image_{k}')) for k in ('mean', 'std')}
-    return Target(model, **stats, size=input_size(processor), names=model.config.id2label)
+    order, mean, std = colour_rule(processor)
+    return Target(model, tuple(mean.tolist()), tuple(std.tolist()), input_size(processor),
+                  model.config.id2label, order)
 
 # %% ../nbs/05_attack.ipynb #check-start
 def check_pixels(x):
