@@ -100,6 +100,7 @@ from voc_cv.nets import (
     model_digest,
     on_device,
     one_size_at_a_time,
+    prepared,
     read_classifier,
     read_weights,
     rebuilding,
@@ -923,10 +924,9 @@ def transformers_detector(
     "A detector of transformers."
     model, processor = load_pretrained('AutoModelForObjectDetection', name, revision, 'detector')
     model.to(device)
-    how = {'input_data_format': 'channels_last', 'return_tensors': 'pt'}
     @torch.inference_mode()
     def look(images):
-        answer = model(**processor(images=images, **how).to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_object_detection(answer, 0., sizes)
         return [tuple(f[k].cpu().numpy() for k in ('labels', 'scores', 'boxes')) for f in found]

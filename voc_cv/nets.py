@@ -10,6 +10,7 @@ __all__ = ['to_batch', 'imagenet_names', 'load_pretrained', 'load_backbone', 'la
 import inspect
 import json
 import os
+import re
 import time
 import warnings
 from contextlib import contextmanager
@@ -259,6 +260,21 @@ def load_config(
     check_config(config, name, argument)
     return config
 
+# %% ../nbs/nets.ipynb #hub-commit
+def hub_commit(
+    name,  # a hub id or a local folder
+    revision: str = 'main',  # of the hub's model: a branch, a tag or a commit
+    argument: str = 'model',  # what to call it in an error
+) -> str:  # 40 hexadecimal digits; '' for a folder
+    "The commit that a revision of a hub's model stands at."
+    from transformers.utils import cached_file
+
+    def load(name, **where): return Path(cached_file(name, 'config.json', **where)).as_posix()
+
+    file = from_pretrained(load, name, revision, argument, 'a model of transformers')
+    found = re.search('/snapshots/([0-9a-f]{40})/', file)
+    return found[1] if found and not os.path.isdir(name) else ''
+
 # %% ../nbs/nets.ipynb #load-pretrained
 def load_pretrained(
     kind: str,  # the transformers class, for example 'AutoModelForObjectDetection'
@@ -295,8 +311,24 @@ def model_kind(
     kinds = load_config(name, revision, argument).architectures or ['']
     return str(kinds[0])
 
-# %% ../nbs/nets.ipynb #input-size
+# %% ../nbs/nets.ipynb #processed
 PLAIN = {'do_resize': False, 'do_center_crop': False, 'do_pad': False}  # only the colours
+CANNOT = 'this project cannot feed such a network; name one whose processor makes one square ' \
+         'picture of a square one, such as ViT, ConvNeXt or SegFormer'
+
+def prepared(
+    processor,  # an image processor of transformers
+    images,  # uint8 (H,W,3) of one size
+    **how,  # what it shall do otherwise than it would, for example `PLAIN`
+):  # its answer: a dictionary of tensors, which has `to`
+    "What an image processor makes of images."
+    how |= {'input_data_format': 'channels_last', 'return_tensors': 'pt'}
+    try: return processor(images=[*images], **how)
+    except Exception as e:  # its own, of many kinds
+        sizes = ' x '.join(map(str, images[0].shape[:2]))
+        raise ValueError(f'{type(processor).__name__}: can make nothing of a picture of {sizes} '
+                         f'pixels ({type(e).__name__}: {brief(e)}); leave the picture out, or name '
+                         'another model') from e
 
 def processed(
     processor,  # an image processor of transformers
@@ -304,29 +336,36 @@ def processed(
     **how,  # what it shall do otherwise than it would, for example `PLAIN`
 ) -> torch.Tensor:  # float (N,3,h,w)
     "What an image processor makes of images; a `ValueError` if that is something else than images."
-    kind = type(processor).__name__
-    cure = 'this project cannot feed such a network; name one whose processor makes one picture ' \
-           'of each, such as ViT, ConvNeXt or SegFormer'
-    try:
-        made = processor([*images], input_data_format='channels_last', return_tensors='pt', **how)
-        pixels = made['pixel_values']
-    except Exception as e:  # its own, of many kinds
-        raise ValueError(f'{kind}: does not make pictures of pictures '
-                         f'({type(e).__name__}: {brief(e)}); {cure}') from e
-    if pixels.ndim != 4 or pixels.shape[:2] != (len(images), 3):
-        raise ValueError(f'{kind}: makes {tuple(pixels.shape)} of {len(images)} pictures, not '
-                         f'({len(images)}, 3, height, width); {cure}')
-    return pixels
+    pixels = prepared(processor, images, **how).get('pixel_values')
+    shape = tuple(getattr(pixels, 'shape', ()))
+    if len(shape) == 4 and shape[:2] == (len(images), 3): return pixels
+    raise ValueError(f'{type(processor).__name__}: makes {shape or "no pixel_values"} of '
+                     f'{len(images)} pictures, not ({len(images)}, 3, height, width); {CANNOT}')
+
+# %% ../nbs/nets.ipynb #input-size
+def square_side(
+    processor,  # an image processor of transformers
+    side: int,  # of a square picture
+    **how,  # as of `processed`
+) -> int:
+    "The sides of the square that an image processor makes of a square picture."
+    picture = np.zeros((1, side, side, 3), np.uint8)
+    height, width = processed(processor, picture, **how).shape[2:]
+    if height == width: return height
+    raise ValueError(f'{type(processor).__name__}: makes {height} x {width} pixels of a square; '
+                     f'{CANNOT}. If the network takes squares as well, set the size in its '
+                     'preprocessor_config.json')
 
 def input_size(
     processor,  # an image processor of transformers
     otherwise: int = 224,  # where it leaves pictures as large as they are
 ) -> int:
     "The sides, in pixels, of the square that an image processor makes of a square picture."
-    made = set()
-    for side in (96, 160):
-        picture = np.zeros((1, side, side, 3), np.uint8)
-        made.add(min(processed(processor, picture, do_pad=False).shape[2:]))
+    left = square_side(processor, 64, do_resize=False, do_center_crop=False)
+    if left != 64:  # it would also fill up ours
+        raise ValueError(f'{type(processor).__name__}: fills a picture of 64 pixels a side up to '
+                         f'{left}; {CANNOT}')
+    made = {square_side(processor, side, do_pad=False) for side in (96, 160)}
     if len(made) == 1: return made.pop()
     sides = dict(getattr(processor, 'size', None) or {})
     named = [sides.get(key) for key in ('height', 'shortest_edge', 'longest_edge')]
@@ -342,7 +381,7 @@ def coloured(
     if pixels.shape[2:] != squares.shape[1:3]:
         raise ValueError(f'{type(processor).__name__}: makes {tuple(pixels.shape[2:])} of a '
                          f'picture of {squares.shape[1:3]} that it shall leave as large as it is; '
-                         'this project cannot feed such a network')
+                         f'{CANNOT}')
     return pixels
 
 def colour_rule(
@@ -366,7 +405,7 @@ def colour_rule(
     ours = (to_pixels(squares)[:, order] - mean) / std
     if not torch.allclose(ours.double(), asked, rtol=1e-4, atol=1e-4):
         raise ValueError(f'{type(processor).__name__}: does more to colours than to order, shift '
-                         'and scale the channels; this project cannot feed such a network')
+                         f'and scale the channels; {CANNOT}')
     return order.tolist(), *rule
 
 # %% ../nbs/nets.ipynb #image-tower
@@ -416,8 +455,9 @@ class TransformersBackbone(nn.Module):
     @torch.inference_mode()
     def look_twice(self, name) -> int:  # `width`
         "Raise a `ValueError` unless the network says something of a picture, always the same."
-        black, kind = torch.zeros(1, 3, self.size, self.size), type(self.net).__name__
-        try: first, again = self.features(black), self.features(black)
+        rng, kind = torch.Generator().manual_seed(0), type(self.net).__name__
+        noise = torch.rand(1, 3, self.size, self.size, generator=rng)
+        try: first, again = self.features(noise), self.features(noise)
         except Exception as e:  # of torch, of transformers, or a missing attribute
             raise ValueError(
                 f'backbone: {brief(name)}, a {kind}, gives no features of a picture of {self.size} '
@@ -731,8 +771,8 @@ def check_keras_file(
             raise ValueError(f'unpacked it has more than {MOST_BYTES} bytes')
         recipe = json.loads(archive.read('config.json'))
         for key, value in numbers_in(recipe.get('config', {})):
-            made = key == 'seed' or 'shape' in key and key != 'batch_shape'  # from the others
-            if value > MOST_UNITS and not made:
+            other = 'shape' in key and key != 'batch_shape' or key in ('seed', 'shared_object_id')
+            if value > MOST_UNITS and not other:
                 raise ValueError(f'{brief(key)} is {brief(value, 20)}, more than {MOST_UNITS}')
 
 def check_keras_model(

@@ -87,6 +87,7 @@ from voc_cv.nets import (
     numbers_in,
     on_device,
     one_size_at_a_time,
+    prepared,
     read_about,
     read_weights,
     rebuilding,
@@ -268,10 +269,9 @@ def panoptic_segmenter(name, revision='main', device=None):
     names, device = model.config.id2label, best_device(device)
     say_missing(names, name, 'segmenter')
     model.to(device)
-    how = {'input_data_format': 'channels_last', 'return_tensors': 'pt'}
     @torch.inference_mode()
     def segment(images):
-        answer = model(**processor(images=images, **how).to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_panoptic_segmentation(answer, target_sizes=sizes)
         masks = []
