@@ -81,14 +81,9 @@ from voc_cv.measure import (
 from voc_cv.nets import (
     batch_size,
     best_device,
-    brief,
-    check_found,
-    check_keras_file,
-    check_keras_model,
     checkpoint_file,
     descend,
     fit_best,
-    is_side,
     keras_device,
     keras_precision,
     keras_state,
@@ -99,18 +94,27 @@ from voc_cv.nets import (
     load_pretrained,
     model_digest,
     on_device,
-    one_size_at_a_time,
-    prepared,
-    read_classifier,
-    read_weights,
-    rebuilding,
-    say_missing,
     thread_count,
     to_batch,
     torch_state,
     uses_bf16,
     weights_digest,
     weights_of,
+)
+
+# %% ../nbs/02_classify.ipynb #folder-imports
+from voc_cv.nets import (
+    brief,
+    check_found,
+    check_keras_file,
+    check_keras_model,
+    is_side,
+    one_size_at_a_time,
+    prepared,
+    read_classifier,
+    read_weights,
+    rebuilding,
+    say_missing,
 )
 
 # %% ../nbs/02_classify.ipynb #promised-imports

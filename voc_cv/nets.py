@@ -688,7 +688,7 @@ MEND = 'bring back the folder as it was saved, or train anew'
 
 def read_about(
     file,  # a JSON file of at most a megabyte
-) -> dict:
+) -> dict:  # {name: value}, not yet looked at
     "What the JSON beside a model's weights says."
     file = Path(file)
     try:
@@ -704,7 +704,9 @@ def is_number(value, low, high) -> bool:
     "A number of JSON from `low` to `high`? True and false, NaN and text are none."
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
-def is_side(value) -> bool:
+def is_side(
+    value,  # anything
+) -> bool:
     "Pixels of a side of a picture, in reason?"
     return isinstance(value, int) and is_number(value, 1, LONGEST_SIDE)
 
@@ -723,7 +725,7 @@ def check_fields(
 # %% ../nbs/nets.ipynb #read-classifier
 def read_classifier(
     folder,  # as `save_classifier` of `02_classify` wrote it
-) -> dict:
+) -> dict:  # threshold, recipe, classes; of heads also backbone and weights, its fingerprint
     "What a classifier is rebuilt from, checked."
     file = Path(folder) / 'classifier.json'
     if not file.is_file():
