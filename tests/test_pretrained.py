@@ -702,6 +702,10 @@ def test_whole_folders_are_read(heads, network, unet, decoder):
     assert load_segmenter(decoder, device='cpu')([NOISE])[0].shape == (64, 64)
 
 
+def test_a_network_of_keras_is_no_target(network):
+    assert 'network of Keras' in refusal(load_target, str(network))
+
+
 WRONG = [
     {'threshold': 40},
     {'threshold': '0.4'},
@@ -804,6 +808,10 @@ def test_keras_recipe_of_no_reasonable_size(network, tmp_path):
         {'filters': [10**6]},
         {'filters': [8] * 50},
         {'n_classes': 5},
+        {'filters': [8, 8]},
+        {'bottleneck': 16},
+        {'norm': False},
+        {'kernel': 3},
         {'nonsense': 1},
         {'encoder_weights': 'imagenet'},
     ],

@@ -81,6 +81,9 @@ def load_target(
     if (Path(name) / 'classifier.json').is_file():
         from voc_cv.classify import load_classifier
         net = load_classifier(name)
+        if not isinstance(net, nn.Module):
+            raise ValueError(f'target: {name} is a network of Keras, and these attacks follow the '
+                             'gradients of torch; name the head that 02_classify trained')
         return Target(net, size=net.net.size, names=VOC_CLASSES)
     masks = model_kind(name, revision, 'target').endswith('SemanticSegmentation')
     what = 'SemanticSegmentation' if masks else 'ImageClassification'

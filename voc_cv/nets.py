@@ -169,7 +169,7 @@ def numbers_in(
 
 # %% ../nbs/nets.ipynb #check-config
 MOST = {'layers': 500, 'depths': 500, 'image_size': 4096, 'hidden': 100_000, 'channels': 100_000,
-        'intermediate': 100_000, 'embed': 100_000, 'dim': 100_000, 'queries': 100_000,
+        'intermediate': 100_000, 'embedding_size': 100_000, 'dim': 100_000, 'queries': 100_000,
         'patch_size': 4096, 'heads': 100_000}
 
 def check_config(
@@ -704,6 +704,16 @@ def is_number(value, low, high) -> bool:
     "A number of JSON from `low` to `high`? True and false, NaN and text are none."
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
+def is_share(value) -> bool:
+    "A number from 0 to 1?"
+    return is_number(value, 0, 1)
+
+def is_text(
+    value,  # anything
+) -> bool:
+    "A text that is not empty?"
+    return isinstance(value, str) and value > ''
+
 def is_side(
     value,  # anything
 ) -> bool:
@@ -732,13 +742,11 @@ def read_classifier(
         raise FileNotFoundError(f'{folder}: holds no classifier.json; name a folder that '
                                 'save_classifier wrote')
     about = read_about(file)
-    name = (lambda value: isinstance(value, str) and value > '', 'a name')
-    recipe = (lambda value: value in ('sigmoid', 'softmax'), 'sigmoid or softmax')
+    name, recipe = (is_text, 'a name'), (['sigmoid', 'softmax'].__contains__, 'sigmoid or softmax')
     if 'backbone' in about: check_fields(file, about, backbone=name, weights=name)
     if 'recipe' in about or 'backbone' not in about: check_fields(file, about, recipe=recipe)
-    check_fields(
-        file, about, threshold=(lambda value: is_number(value, 0, 1), 'a number from 0 to 1'),
-        classes=(lambda value: value == [*VOC_CLASSES], "VOC's 20 classes in their order"))
+    check_fields(file, about, threshold=(is_share, 'a number from 0 to 1'),
+                 classes=([[*VOC_CLASSES]].__contains__, "VOC's 20 classes in their order"))
     return about
 
 # %% ../nbs/nets.ipynb #read-weights

@@ -95,6 +95,7 @@ from voc_cv.nets import (
     check_parts,
     colour_rule,
     is_side,
+    is_text,
     load_config,
     numbers_in,
     one_size_at_a_time,
@@ -683,9 +684,9 @@ def load_decoder(
             f'{file}: there is no such file; name a folder that save_decoder wrote')
     about, kept = read_about(file), read_weights(weights)
     check_fields(
-        file, about, backbone=(lambda value: isinstance(value, str) and value > '', 'a name'),
+        file, about, backbone=(is_text, 'a name'),
         size=(is_side, f'pixels, 1 to {LONGEST_SIDE}'),
-        classes=(lambda value: value == ['background', *VOC_CLASSES], "VOC's 21 in their order"))
+        classes=([['background', *VOC_CLASSES]].__contains__, "VOC's 21 in their order"))
     with rebuilding(weights):
         sides = sorted(k for k in kept if k.startswith('side.') and k.endswith('0.weight'))
         decoder = Decoder(tuple(kept[k].shape[1] for k in sides), len(kept[sides[0]]))
@@ -1251,7 +1252,7 @@ def load_trained(folder, device=None, flip=False, scales=(1.,)) -> Segmenter:
                                 'name a folder that this stage wrote to models/')
     about = read_about(file)
     known = ['decoder', *BUILDERS]
-    check_fields(file, about, build=(lambda value: value in known, f'one of {some(known)}'))
+    check_fields(file, about, build=(known.__contains__, f'one of {some(known)}'))
     if about['build'] == 'decoder':
         return decoder_segmenter(load_decoder(folder), device, flip=flip, scales=scales)
     check_fields(file, about, arguments=(
