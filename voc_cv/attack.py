@@ -27,6 +27,7 @@ from .data import VOC_CLASSES, VOID, Sample, read_image
 from .files import map_threads, progress, some, zeros_and_ones
 from .measure import confusion_matrix, iou, mean_ap, wilson
 from voc_cv.nets import (
+    colour_rule,
     descend,
     imagenet_names,
     input_size,
@@ -49,8 +50,10 @@ class Target(nn.Module):
         std=(1., 1., 1.),  # three numbers, then divided by
         size: int = 224,  # of the squares that it was made for, in pixels
         names=None,  # its classes, {number: name} or in order; None: called by number
+        order=(0, 1, 2),  # of the channels that `model` wants; (2, 1, 0): blue first
     ):
         super().__init__()
+        self.order = [*order]
         self.model = model.eval().requires_grad_(False)
         self.size = size
         self.names = names if names is None or hasattr(names, 'items') else dict(enumerate(names))
@@ -58,6 +61,7 @@ class Target(nn.Module):
         self.register_buffer('std', torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x):
+        if self.order != [0, 1, 2]: x = x[:, self.order]
         answer = self.model((x - self.mean) / self.std)
         return getattr(answer, 'logits', answer)  # transformers answers with an object
 
@@ -79,14 +83,16 @@ def load_target(
     if (Path(name) / 'classifier.json').is_file():
         from voc_cv.classify import load_classifier
         net = load_classifier(name)
+        if not isinstance(net, nn.Module):
+            raise ValueError(f'target: {name} is a network of Keras, and these attacks follow the '
+                             'gradients of torch; name the head that 02_classify trained')
         return Target(net, size=net.net.size, names=VOC_CLASSES)
     masks = model_kind(name, revision, 'target').endswith('SemanticSegmentation')
     what = 'SemanticSegmentation' if masks else 'ImageClassification'
     model, processor = load_pretrained(f'AutoModelFor{what}', name, revision, 'target')
-    stats = {}
-    if getattr(processor, 'do_normalize', True):
-        stats = {k: tuple(getattr(processor, f'image_{k}')) for k in ('mean', 'std')}
-    return Target(model, **stats, size=input_size(processor), names=model.config.id2label)
+    order, mean, std = colour_rule(processor)
+    return Target(model, tuple(mean.tolist()), tuple(std.tolist()), input_size(processor),
+                  model.config.id2label, order)
 
 # %% ../nbs/05_attack.ipynb #check-start
 ROUNDING = 1e-3  # a quarter of a grey level: what undoing a normalisation may leave beyond 0..1

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 from keras import layers, ops
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -102,9 +102,25 @@ from voc_cv.nets import (
     weights_of,
 )
 
+# %% ../nbs/02_classify.ipynb #folder-imports
+from voc_cv.nets import (
+    brief,
+    check_found,
+    check_keras_file,
+    check_keras_model,
+    is_side,
+    one_size_at_a_time,
+    prepared,
+    read_classifier,
+    read_weights,
+    rebuilding,
+    say_missing,
+)
+
 # %% ../nbs/02_classify.ipynb #promised-imports
 # these names were promised under `voc_cv.classify`, too
 from .measure import average_precision, detection_counts, show_counts  # noqa: F401
+from .nets import input_size  # noqa: F401
 
 # %% ../nbs/02_classify.ipynb #probabilities
 def probabilities(
@@ -738,17 +754,19 @@ def load_torch(
     about: dict,  # its classifier.json
 ) -> Classifier:
     "Backbone and heads from a folder; other weights of the backbone than the head's are refused."
-    net, weights = load_backbone(about['backbone']), load_file(folder / 'head.safetensors')
+    net, weights = load_backbone(about['backbone']), read_weights(folder / 'head.safetensors')
     tuned = (folder / 'net.safetensors').is_file()
-    if tuned: net.load_state_dict(load_file(folder / 'net.safetensors'))
+    with rebuilding(folder):
+        if tuned: net.load_state_dict(read_weights(folder / 'net.safetensors'))
     if weights_digest(net) != about['weights']:
         raise ValueError(
             f'{folder}: its head was trained on other weights of {about["backbone"]} than the ones '
             'found; bring those back, or train anew')
-    count = 1 + max(int(k.split('.')[0]) for k in weights)
-    hidden, width = weights['0.layers.1.weight'].shape
-    heads = Heads([Head(width, hidden) for _ in range(count)])
-    heads.load_state_dict(weights)
+    with rebuilding(folder / 'head.safetensors'):
+        count = len({k.split('.')[0] for k in weights})
+        hidden = len(weights['0.layers.1.weight'])
+        heads = Heads([Head(net.width, hidden) for _ in range(count)])
+        heads.load_state_dict(weights)
     recipe = about.get('recipe', 'sigmoid')  # older folders do not say
     model = Classifier(net, heads, about['threshold'], about['backbone'], recipe)
     model.tuned = tuned
@@ -760,15 +778,14 @@ def load_classifier(
 ):  # a `Classifier` or a `KerasClassifier`, frozen
     """A classifier from its folder.
 
-    Raises `FileNotFoundError` without a classifier.json, and `ValueError` if the backbone that is
-    found here is not the one that the head was trained on."""
-    folder = Path(folder)
-    if not (folder / 'classifier.json').is_file():
-        raise FileNotFoundError(
-            f'{folder}: holds no classifier.json; name a folder that save_classifier wrote')
-    about = json.loads((folder / 'classifier.json').read_text())
-    if 'backbone' in about: return load_torch(folder, about)
-    model = keras.saving.load_model(folder / 'model.keras', compile=False, safe_mode=True)
+    Raises `FileNotFoundError` without a classifier.json, and `ValueError` if anything is wrong with
+    the folder, or the backbone found here is not the one that the head was trained on."""
+    about, file = read_classifier(folder), Path(folder) / 'model.keras'
+    if 'backbone' in about: return load_torch(Path(folder), about)
+    check_keras_file(file)
+    with rebuilding(file):
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+        check_keras_model(model, file, (len(VOC_CLASSES),))
     return KerasClassifier(model, about['recipe'], about['threshold'])
 
 # %% ../nbs/02_classify.ipynb #known-labels
@@ -854,7 +871,7 @@ def onnx_session(
     there = [p for p in wanted if p in onnxruntime.get_available_providers()]
     try: session = onnxruntime.InferenceSession(str(path), providers=there)
     except Exception as e:  # onnxruntime has no class of errors of its own
-        raise ValueError(f'detector: {path} cannot be read as an ONNX model ({e}); '
+        raise ValueError(f'detector: {path} cannot be read as an ONNX model ({brief(e)}); '
                          'export or download it again') from e
     inputs = {i.name: i.shape for i in session.get_inputs()}
     outputs = {o.name for o in session.get_outputs()}
@@ -862,11 +879,11 @@ def onnx_session(
     if not takes or not {'labels', 'boxes', 'scores'} <= outputs:
         raise ValueError(
             f'detector: {path} must take images and orig_target_sizes and give labels, boxes and '
-            f'scores; it takes {some(inputs)} and gives {some(outputs)}')
-    n, _, h, w = inputs['images']
-    if not (isinstance(h, int) and isinstance(w, int)):
-        raise ValueError(f'detector: {path} must have a fixed height and width, it has {h} x {w}; '
-                         'export it with fixed ones')
+            f'scores; it takes {brief(some(inputs))} and gives {brief(some(outputs))}')
+    n, c, h, w = [*inputs['images'], None, None, None, None][:4]
+    if not (is_side(h) and is_side(w)) or isinstance(c, int) and c != 3:
+        raise ValueError(f'detector: {path} must take images of a fixed height and width, with 3 '
+                         f'colours before them, it takes {brief(inputs["images"])}; export it so')
     return session, n if isinstance(n, int) else None, h, w
 
 # %% ../nbs/02_classify.ipynb #in-steps
@@ -898,8 +915,8 @@ def onnx_detector(
         x = squares.transpose(0, 3, 1, 2) / np.float32(255)
         sizes = np.array([i.shape[1::-1] for i in images], np.int64)
         given = {'images': x, 'orig_target_sizes': sizes}
-        answer = session.run(['labels', 'scores', 'boxes'], given)
-        return [*zip(*answer, strict=True)]
+        with rebuilding(path):
+            return [*zip(*session.run(['labels', 'scores', 'boxes'], given), strict=True)]
     return lambda images: in_steps([*images], step, one_batch), dict(enumerate(COCO_CLASSES))
 
 # %% ../nbs/02_classify.ipynb #transformers-detector
@@ -913,11 +930,11 @@ def transformers_detector(
     model.to(device)
     @torch.inference_mode()
     def look(images):
-        answer = model(**processor(images=[*images], return_tensors='pt').to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_object_detection(answer, 0., sizes)
         return [tuple(f[k].cpu().numpy() for k in ('labels', 'scores', 'boxes')) for f in found]
-    return look, model.config.id2label
+    return partial(one_size_at_a_time, answer=look), model.config.id2label
 
 # %% ../nbs/02_classify.ipynb #load-detector
 def load_detector(
@@ -929,11 +946,13 @@ def load_detector(
 
     Raises `FileNotFoundError` or `ValueError` if there is no such file or it is no detector."""
     device, file = best_device(device), Path(name)
-    if file.suffix != '.onnx': return transformers_detector(name, revision, device)
-    if not file.is_file():
+    if file.suffix == '.onnx' and not file.is_file():
         raise FileNotFoundError(
             f'detector: there is no file {file}; name an exported detector, a folder or a hub id')
-    return onnx_detector(file, device)
+    if file.suffix == '.onnx': return onnx_detector(file, device)
+    look, names = transformers_detector(name, revision, device)
+    say_missing(names, name, 'detector')
+    return look, names
 
 # %% ../nbs/02_classify.ipynb #voc-boxes
 def voc_boxes(
@@ -944,9 +963,9 @@ def voc_boxes(
 ) -> list:  # of tuples: id, VOC's name, score, left, top, right, bottom
     "An image's boxes of VOC's classes, the surest first."
     rows = []
-    labels, scores, boxes = found
+    labels, scores, boxes = check_found(found, id)
     for i in np.argsort(-scores, kind='stable'):
-        number = table[labels[i]] if labels[i] < len(table) else 0
+        number = table[labels[i]] if 0 <= labels[i] < len(table) else 0
         if scores[i] < least or not number: continue
         rows.append((id, VOC_CLASSES[number - 1], float(scores[i]), *map(float, boxes[i])))
     return rows

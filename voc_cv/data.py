@@ -54,23 +54,61 @@ def toy_mask(
     return np.where(edges, np.uint8(VOID), numbers[instances])
 
 # %% ../nbs/00_data.ipynb #synonyms
-SYNONYMS = {
-    'airplane': 'aeroplane', 'plane': 'aeroplane', 'autobus': 'bus', 'bike': 'bicycle',
-    'couch': 'sofa', 'crtscreen': 'tvmonitor', 'flowerpot': 'pottedplant', 'individual': 'person',
-    'minibike': 'motorbike', 'monitor': 'tvmonitor', 'motorcar': 'car', 'motorcycle': 'motorbike',
-    'plant': 'pottedplant', 'table': 'diningtable', 'television': 'tvmonitor',
-    'televisionreceiver': 'tvmonitor', 'tv': 'tvmonitor',
+SPELLINGS = {  # letters only
+    'aeroplane': 'airplane airliner warplane',
+    'bicycle': 'bicyclebuiltfortwo bike mountainbike tricycle unicycle',
+    'bird': 'bluejay canary duck eagle falcon goose magpie owl parrot penguin pigeon raven seagull '
+            'sparrow swan wildbird woodpecker',
+    'boat': 'barge canoe catamaran containership fireboat gondola lifeboat oceanliner rowboat '
+            'sailboat schooner ship speedboat trimaran watercraft yacht yawl',
+    'bottle': 'beerbottle pillbottle popbottle waterbottle winebottle',
+    'bus': 'autobus minibus schoolbus trolleybus',
+    'car': 'automobile beachwagon convertible jeep limousine minivan modelt motorcar racecar '
+           'sportscar stationwagon suv taxi taxicab van',
+    'cat': 'domesticcat',
+    'chair': 'armchair barberchair deckchair foldingchair officechair rockingchair swivelchair',
+    'cow': 'bull cattle',
+    'diningtable': 'dinningtable kitchendiningroomtable table',  # the first is Objects365's own
+    'horse': 'donkey mule pony sorrel',
+    'motorbike': 'minibike moped motorcycle motorscooter',
+    'person': 'baby ballplayer bicyclist boy bridegroom child cyclist girl individual man '
+              'motorcyclist pedestrian people rider scubadiver woman',
+    'pottedplant': 'flowerpot houseplant plant',
+    'sheep': 'ram',
+    'sofa': 'couch loveseat sofabed studiocouch',
+    'train': 'bullettrain electriclocomotive freightcar locomotive steamlocomotive',
+    'tvmonitor': 'computermonitor crtscreen monitor television televisionreceiver televisionset tv '
+                 'tvormonitor',
 }
+BREEDS = (('bird', 7, 24), ('bird', 80, 100), ('bird', 127, 146), ('cat', 281, 285),
+          ('dog', 151, 268))  # first and last of ImageNet's numbers
+OTHER_THINGS = {'boxer', 'cairn', 'cardigan', 'crane', 'kite', 'newfoundland', 'papillon'}
+
+# %% ../nbs/00_data.ipynb #synonyms-table
+def only_letters(text) -> str: return ''.join(filter(str.isalpha, text.lower()))
+
+@lru_cache
+def synonyms() -> dict:  # {letters of another name: VOC's name}
+    "What other data sets call the classes of VOC."
+    from importlib.resources import files
+    file = files('voc_cv') / 'imagenet_classes.txt'
+    imagenet = file.read_text(encoding='utf-8').splitlines()
+    known: dict = {}
+    for ours, first, last in BREEDS:
+        known |= dict.fromkeys(map(only_letters, imagenet[first:last + 1]), ours)
+    for other in OTHER_THINGS: known.pop(other, None)
+    for ours, others in SPELLINGS.items(): known |= dict.fromkeys(others.split(), ours)
+    return known | {ours: ours for ours in VOC_CLASSES}
 
 # %% ../nbs/00_data.ipynb #names
 def voc_name(
     name: str,  # a label of some model, for example 'dining table', 'tv' or 'car, auto, automobile'
 ) -> str | None:  # the name in `VOC_CLASSES`, or None where VOC has no such class
     "The VOC class that another data set's label names."
-    for word in name.lower().split(','):
-        letters = ''.join(filter(str.isalpha, word))
-        found = SYNONYMS.get(letters, letters)
-        if found in VOC_CLASSES: return found
+    plain = re.sub(r'\(.*?\)', '', name)  # LVIS: 'train (railroad vehicle)'
+    for word in re.split('[,;/|]', plain):
+        ours = synonyms().get(only_letters(word))
+        if ours: return ours
     return None
 
 # %% ../nbs/00_data.ipynb #values-in

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 from keras import layers, ops
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -89,6 +89,26 @@ from voc_cv.nets import (
     uses_bf16,
     weights_digest,
     weights_of,
+)
+
+# %% ../nbs/03_segment.ipynb #folder-imports
+from voc_cv.nets import (
+    LONGEST_SIDE,
+    check_fields,
+    check_finite,
+    check_keras_model,
+    check_parts,
+    colour_rule,
+    is_side,
+    is_text,
+    load_config,
+    numbers_in,
+    one_size_at_a_time,
+    prepared,
+    read_about,
+    read_weights,
+    rebuilding,
+    say_missing,
 )
 
 # %% ../nbs/03_segment.ipynb #promised-imports
@@ -248,7 +268,8 @@ def panoptic_to_voc(
     "A panoptic segmentation in VOC's classes; stuff and pixels without a segment are background."
     table, mask = label_table(names), np.zeros(segmentation.shape, np.uint8)
     for s in segments:
-        if s['label_id'] < len(table): mask[segmentation == s['id']] = table[s['label_id']]
+        if 0 <= s['label_id'] < len(table):
+            mask[segmentation == s['id']] = table[s['label_id']]
     return mask
 
 # %% ../nbs/03_segment.ipynb #panoptic-segmenter
@@ -256,10 +277,11 @@ def panoptic_segmenter(name, revision='main', device=None):
     "DETR's panoptic model as a function from images to masks; its processor knows the sizes."
     model, processor = load_pretrained('DetrForSegmentation', name, revision, 'segmenter')
     names, device = model.config.id2label, best_device(device)
+    say_missing(names, name, 'segmenter')
     model.to(device)
     @torch.inference_mode()
     def segment(images):
-        answer = model(**processor(images=[*images], return_tensors='pt').to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_panoptic_segmentation(answer, target_sizes=sizes)
         masks = []
@@ -267,7 +289,7 @@ def panoptic_segmenter(name, revision='main', device=None):
             numbers = f['segmentation'].cpu().numpy()
             masks.append(panoptic_to_voc(numbers, f['segments_info'], names))
         return masks
-    return segment
+    return partial(one_size_at_a_time, answer=segment)
 
 # %% ../nbs/03_segment.ipynb #load-segmenter
 CORNERS_ALIGNED = ('mobilenet_v1', 'mobilenet_v2')
@@ -277,7 +299,7 @@ def pretrained_segmenter(
     flip=False, scales=(1.,),
 ):
     "A model of transformers as a function from images to masks; arguments as of `load_segmenter`."
-    if model_kind(name, revision) == 'DetrForSegmentation':
+    if model_kind(name, revision, 'segmenter') == 'DetrForSegmentation':
         if flip or scales != (1.,):
             raise ValueError('flip, scales: DETR panoptic looks once; leave them out')
         return panoptic_segmenter(name, revision, device)
@@ -678,17 +700,24 @@ def load_decoder(
     folder,  # as `save_decoder` wrote it
 ) -> PyramidSegmenter:
     "A backbone with a trained decoder from its folder, frozen and in eval mode."
-    file = Path(folder) / 'segmenter.json'
+    file, weights = Path(folder) / 'segmenter.json', Path(folder) / 'decoder.safetensors'
     if not file.is_file():
         raise FileNotFoundError(
             f'{file}: there is no such file; name a folder that save_decoder wrote')
-    about, weights = json.loads(file.read_text()), load_file(Path(folder) / 'decoder.safetensors')
-    sides = sorted(k for k in weights if k.startswith('side.') and k.endswith('0.weight'))
-    decoder = Decoder(tuple(weights[k].shape[1] for k in sides), weights[sides[0]].shape[0])
-    decoder.load_state_dict(weights)
+    about, kept = read_about(file), read_weights(weights)
+    check_fields(
+        file, about, backbone=(is_text, 'a name'),
+        size=(is_side, f'pixels, 1 to {LONGEST_SIDE}'),
+        classes=([['background', *VOC_CLASSES]].__contains__, "VOC's 21 in their order"))
+    with rebuilding(weights):
+        sides = sorted(k for k in kept if k.startswith('side.') and k.endswith('0.weight'))
+        decoder = Decoder(tuple(kept[k].shape[1] for k in sides), len(kept[sides[0]]))
+        decoder.load_state_dict(kept)
     net = load_backbone(about['backbone'])
     model = PyramidSegmenter(net, decoder, about['size'], about['backbone'])
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    with rebuilding(folder): model(torch.zeros(1, 3, 64, 64))  # do the two fit together?
+    return model
 
 # %% ../nbs/03_segment.ipynb #wild
 def wild(size):
@@ -760,17 +789,24 @@ def load_trainable(
     names = dict(enumerate(['background', *VOC_CLASSES]))
     numbers = {v: k for k, v in names.items()}
     square = {'height': size, 'width': size}
+    load_config(name, revision, 'segmenter')  # refuses what cannot be built
     def load(name, **where):
+        where['trust_remote_code'] = False
         config = AutoConfig.from_pretrained(name, id2label=names, label2id=numbers, **where)
         if hasattr(config, 'output_stride'):  # finer maps; the weights fit all the same
             config.output_stride = min(16, config.output_stride)
-        how = {'ignore_mismatched_sizes': True, 'dtype': torch.float32}
-        model = AutoModelForSemanticSegmentation.from_pretrained(
+        how = {'ignore_mismatched_sizes': True, 'dtype': torch.float32, 'output_loading_info': True}
+        loaded = AutoModelForSemanticSegmentation.from_pretrained(
             name, config=config, **how, **where)
-        return model, AutoImageProcessor.from_pretrained(
+        return *loaded, AutoImageProcessor.from_pretrained(
             name, size=square, do_center_crop=False, **where)
     kind = 'AutoModelForSemanticSegmentation'
-    model, processor = from_pretrained(load, name, revision, 'segmenter', kind)
+    model, info, processor = from_pretrained(load, name, revision, 'segmenter', kind)
+    new = {*info['missing_keys'], *(key for key, *_ in info['mismatched_keys'])}
+    body = (f'{model.base_model_prefix or "backbone"}.', 'backbone.')  # only the head may be new
+    check_parts(model, {key for key in new if key.startswith(body)}, name, 'segmenter')
+    check_finite(dict(model.named_parameters()), f'segmenter: {name}')
+    colour_rule(processor)  # refuses what we cannot feed
     keep_norms(model)
     return model.to(memory_format=torch.channels_last), processor
 
@@ -1261,20 +1297,29 @@ def save_keras(folder, model, build: str, **arguments):
         (part / 'segmenter.json').write_text(json.dumps(about, indent=1) + '\n')
 
 # %% ../nbs/03_segment.ipynb #save-trained
+def is_recipe(arguments) -> bool:
+    "Arguments of one of `BUILDERS`, in reason, and without weights from elsewhere?"
+    if not isinstance(arguments, dict) or arguments.get('encoder_weights'): return False
+    lists = [value for value in arguments.values() if isinstance(value, list)]
+    right = all(1 <= value <= LONGEST_SIDE for _, value in numbers_in(arguments))
+    return right and max(map(len, lists), default=0) <= 8
+
 def load_trained(folder, device=None, flip=False, scales=(1.,)) -> Segmenter:
     "A segmenter trained here, from its folder."
-    file = Path(folder) / 'segmenter.json'
+    file, weights = Path(folder) / 'segmenter.json', Path(folder) / 'model.weights.h5'
     if not file.is_file():
         raise FileNotFoundError(f'{file}: there is no such file; '
                                 'name a folder that this stage wrote to models/')
-    about = json.loads(file.read_text())
+    about = read_about(file)
+    known = ['decoder', *BUILDERS]
+    check_fields(file, about, build=(known.__contains__, f'one of {some(known)}'))
     if about['build'] == 'decoder':
         return decoder_segmenter(load_decoder(folder), device, flip=flip, scales=scales)
-    if about['build'] not in BUILDERS:
-        raise ValueError(f'{file}: build must be decoder or one of {some(BUILDERS)}, '
-                         f'it is {about["build"]!r}')
-    model = BUILDERS[about['build']](**about['arguments'])
-    model.load_weights(Path(folder) / 'model.weights.h5')
+    check_fields(file, about, arguments=(
+        is_recipe, f'names with numbers from 1 to {LONGEST_SIDE}, without encoder_weights'))
+    with rebuilding(file): model = BUILDERS[about['build']](**about['arguments'])
+    with rebuilding(weights): model.load_weights(weights)
+    check_keras_model(model, weights, (*model.input_shape[1:3], len(VOC_CLASSES) + 1))
     return keras_segmenter(model, flip, scales)
 
 # %% ../nbs/03_segment.ipynb #load-any
