@@ -1045,12 +1045,14 @@ def open_devkit(root, split) -> VocDataset:
 # %% ../nbs/00_data.ipynb #below
 RECORD = 'predict.json'  # what a folder of results is known by
 
-def is_photograph(name: str) -> bool:
+def is_photograph(
+    name: str,  # of a file, without folders
+) -> bool:
     "Is this the name of a picture, and not of a hidden file?"
     return name.lower().endswith(SUFFIXES) and not name.startswith('.')
 
 def photographs_below(
-    folder,
+    folder,  # that is there
 ):  # yields paths, those of a folder sorted
     "The photographs in a folder and below, links followed, each folder once."
     seen = set()
@@ -1063,7 +1065,9 @@ def photographs_below(
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
         yield from (os.path.join(place, f) for f in sorted(files) if is_photograph(f))
 
-def readable(path: str) -> str:
+def readable(
+    path: str,  # as the system gives it
+) -> str:
     "A path as text that can be written; bytes that are no UTF-8 become question marks."
     return os.fsencode(path).decode('utf-8', 'replace').replace(os.sep, '/')
 
