@@ -868,6 +868,9 @@ def one_file(
     return files[0]
 
 # %% ../nbs/00_data.ipynb #read-list
+class NoList(ValueError):
+    "A text that is no list of a split."
+
 def read_list(
     path: Path,  # ImageSets/Segmentation/{split}.txt
     images: dict,  # of `files_by_id`
@@ -881,12 +884,12 @@ def read_list(
         ids.append(short if named else line)
     marked = [line for line in lines if re.fullmatch(r'\S+\s+-?[01]', line)]
     if marked and not any(line in images for line in marked):
-        raise ValueError(f'{path}: is the list of a class ({marked[0]!r}: a name and whether it '
-                         'shows it), not of a split; give one id a line')
+        raise NoList(f'{path}: is the list of a class ({marked[0]!r}: a name and whether it '
+                     'shows it), not of a split; give one id a line')
     check_ids(ids, path)
     if ids and images and not any(id in images for id in ids):
-        raise ValueError(f'{path}: is no list of a split: none of its {len(ids)} lines is the name '
-                         f'of an image, the first is {ids[0][:80]!r}')
+        raise NoList(f'{path}: is no list of a split: none of its {len(ids)} lines is the name '
+                     f'of an image, the first is {ids[0][:80]!r}')
     return ids
 
 # %% ../nbs/00_data.ipynb #turned
@@ -978,13 +981,13 @@ def devkit_splits(root: Path) -> list:
     files = sorted((root / 'ImageSets/Segmentation').glob('*.txt'))
     if not files:
         lists = sorted((root / 'ImageSets/Main').glob('*.txt'))
-        files = [f for f in lists if f.stem.split('_')[0] not in VOC_CLASSES]
+        files = [f for f in lists if f.stem.rpartition('_')[0] not in VOC_CLASSES]
     named = []
     for file in files:
         try:
             read_list(file, images)
-        except ValueError as e:
-            if 'a list of a split' in str(e) or 'not of a split' in str(e): continue
+        except NoList: continue
+        except ValueError: pass  # a damaged list, which whoever opens it shall hear of
         named.append(file.stem)
     return named
 
