@@ -26,9 +26,9 @@ def sets(tmp_path_factory):
 def test_help(command):
     done = command('--help')
     assert done.returncode == 0 and all(
-        word in done.stdout for word in ('run', 'sweep', 'info', 'check', 'score')
+        word in done.stdout for word in ('run', 'sweep', 'predict', 'info', 'check', 'score')
     )
-    for sub in ('run', 'sweep', 'info', 'check', 'score'):
+    for sub in ('run', 'sweep', 'predict', 'info', 'check', 'score'):
         assert command(sub, '--help').returncode == 0
 
 

@@ -878,6 +878,7 @@ def describe_data(data):
     wide = f'{stats.width.min()} to {stats.width.max()} pixels wide'
     high = f'{stats.height.min()} to {stats.height.max()} high'
     print(f'  {wide}, {high}; masks {masks}')
+    for note in data.notes(): print(f'  {note}')
     if data.labels is None:
         print('  labels unknown')
         return
@@ -1010,15 +1011,53 @@ def add_submission(commands, name, text):
     sub.add_argument('--limit', type=int, help='the first so many images of it')
     sub.add_argument('--seed', type=int, help='of the toy images')
 
+# %% ../nbs/run.ipynb #add-predict
+def add_predict(commands):
+    "The command `predict` and its arguments."
+    text = ('Labels, masks and pictures to look at, of photographs of your own. Without a model: '
+            'the newest run below ./runs, else models that are trained on drawn toys.')
+    sub = commands.add_parser('predict', help='what photographs of your own show',
+                              description=text)
+    sub.add_argument('sources', nargs='+', metavar='PHOTO|FOLDER|PATTERN',
+                     help="files, folders with all below them, patterns such as 'a/**/*.jpg'")
+    sub.add_argument('--run', help="a run's folder: its models, thresholds and corrections")
+    sub.add_argument('--segmenter', default='', metavar='M',
+                     help='who makes masks: a hub id, a folder of transformers or of a run')
+    sub.add_argument('--classifier', default='', metavar='C', help='who is asked for labels')
+    sub.add_argument('--detector', default='', metavar='D',
+                     help='who is asked for labels and boxes; also an .onnx file')
+    sub.add_argument('--revision', default='main', help="of the hub's segmenter or classifier")
+    sub.add_argument('--detector-revision', default='main', metavar='REVISION',
+                     help="of the hub's detector; facebook/detr-resnet-50 needs no_timm")
+    sub.add_argument('--threshold', type=float, default=0., metavar='T',
+                     help="a class is there from this probability on (default: the models' own)")
+    sub.add_argument('--out', default='predictions',
+                     help='the folder of results; the same command goes on where it was stopped '
+                     '(default: predictions)')
+    sub.add_argument('--device', help='for example cuda:1 (default: a GPU if there is one)')
+    sub.add_argument('--batch', type=int, default=8, metavar='N',
+                     help='photographs at a time; answers do not depend on it (default: 8)')
+    sub.add_argument('--threads', type=int, default=0, metavar='N',
+                     help='that read ahead (default: one a core, at most 8)')
+
+def predict_files(args) -> int:
+    "Do what `predict` is asked; 0, or 1 if photographs could not be read."
+    from voc_cv.photographs import predict
+    given = {k: v for k, v in vars(args).items() if k not in ('command', 'sources')}
+    done = predict(*args.sources, **given)
+    print(done)
+    return int(bool(done.broken))
+
 # %% ../nbs/run.ipynb #make-parser
 def make_parser():
     "The command's arguments."
     parser = argparse.ArgumentParser(
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
-        dest='command', required=True, metavar='run | sweep | info | check | score')
+        dest='command', required=True, metavar='run | sweep | predict | info | check | score')
     add_run(commands)
     add_sweep(commands)
+    add_predict(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -1038,6 +1077,7 @@ def dispatch(args) -> int:
         table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
                           stages=args.stages, nbs=args.nbs)
         return int(table.failure.ne('').any())
+    if args.command == 'predict': return predict_files(args)
     if args.command == 'info': return 0 if show_info(args.root) else 1
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)
     return check_file(args.file, data) if args.command == 'check' else score_file(args.file, data)
