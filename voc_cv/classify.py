@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['build_cnn', 'Patches', 'PatchEncoder', 'build_vit', 'fit_keras', 'extract_features', 'fit_head', 'fit_heads',
-           'predict', 'save_classifier', 'load_classifier', 'load_detector', 'detect', 'detector_labels', 'combine',
-           'doubted_labels']
+           'predict', 'save_classifier', 'load_classifier', 'load_detector', 'detect', 'detector_scores',
+           'detector_labels', 'combine', 'doubted_labels', 'average_precision', 'mean_ap', 'label_metrics',
+           'relative_threshold', 'choose_labels', 'tune_thresholds', 'detection_counts', 'show_counts']
 
 # %% ../nbs/02_classify.ipynb #imports
 import importlib.util
@@ -66,7 +67,7 @@ from voc_cv.data import (
     voc_palette,
     write_labels,
 )
-from .files import batches, cached_array, digest, progress, replacing, some
+from .files import batches, cached_array, digest, progress, replacing, some, zeros_and_ones
 
 # %% ../nbs/02_classify.ipynb #model-imports
 from voc_cv.measure import (
@@ -121,6 +122,9 @@ from voc_cv.nets import (
 # these names were promised under `voc_cv.classify`, too
 from .measure import average_precision, detection_counts, show_counts  # noqa: F401
 from .nets import input_size  # noqa: F401
+
+_all_ = ['average_precision', 'mean_ap', 'label_metrics', 'relative_threshold', 'choose_labels',
+         'tune_thresholds', 'detection_counts', 'show_counts']
 
 # %% ../nbs/02_classify.ipynb #probabilities
 def probabilities(
@@ -382,7 +386,7 @@ def categorical_accuracy(
     scores,  # (N,C) float
 ) -> float:  # 0..1
     "The share of rows whose largest score is where the first label is, as Keras counts it."
-    return float((np.argmax(y_true, 1) == np.argmax(scores, 1)).mean())
+    return float((np.argmax(zeros_and_ones(y_true, 'y_true'), 1) == np.argmax(scores, 1)).mean())
 
 # %% ../nbs/02_classify.ipynb #judge-keras
 def spread(
@@ -628,12 +632,14 @@ def fold_numbers(
     seed: int = 0,  # of the drawing of lots
 ) -> np.ndarray:  # int (N,), 0..folds-1
     "Folds that share out each class in proportion."
-    labels, fold = np.asarray(labels, bool), np.zeros(len(labels), int)
+    labels, fold = zeros_and_ones(labels, 'labels'), np.zeros(len(labels), int)
     if not 2 <= folds <= len(labels):
         raise ValueError(f'folds: expected 2 to {len(labels)}, the number of images, got {folds}')
     for k in range(folds - 1):
         rest = np.flatnonzero(fold == k)
         fold[rest[~stratify(labels[rest], 1 / (folds - k), seed + k)]] = k + 1
+    for empty in np.flatnonzero(np.bincount(fold, minlength=folds) == 0):  # of so few images
+        fold[np.flatnonzero(fold == np.bincount(fold).argmax())[0]] = empty
     return fold
 
 # %% ../nbs/02_classify.ipynb #fit-heads
@@ -1028,6 +1034,9 @@ def detector_labels(
     threshold: float = .9,  # the original notebook's
 ) -> pd.DataFrame:  # bool, Id x classes
     "Which classes have a box that scores at least `threshold`; an image may have none."
+    if not threshold > 0:
+        raise ValueError(f'threshold: expected a number above 0, for 0 is a class that was not '
+                         f'found, got {threshold}')
     return detector_scores(found, ids) >= threshold
 
 # %% ../nbs/02_classify.ipynb #surest-pixel
@@ -1114,7 +1123,7 @@ def pool_weights(
     "How much each model should count in `combine`: coefficients of a logistic regression, scaled."
     from sklearn.linear_model import LogisticRegression
     x = np.stack([log_odds(t).ravel() for t in tables], 1)
-    regression = LogisticRegression(C=100.).fit(x, np.asarray(y_true, bool).ravel())
+    regression = LogisticRegression(C=100.).fit(x, zeros_and_ones(y_true, 'y_true').ravel())
     weights = regression.coef_[0].clip(0)
     return weights / weights.sum() if weights.any() else np.full(len(tables), 1 / len(tables))
 
@@ -1697,7 +1706,7 @@ def confident_mistakes(
     most: int = 4,  # images
 ) -> pd.DataFrame:  # columns row (of the image), class (its name), score; the worst first
     "The images with the largest gap between a probability and the truth, and its class."
-    truth, scores = np.asarray(truth), np.asarray(scores)
+    truth, scores = zeros_and_ones(truth, 'truth'), np.asarray(scores)
     gap = np.abs(truth - scores)
     rows = np.argsort(-gap.max(1), kind='stable')[:most]
     wrong = gap[rows].argmax(1)

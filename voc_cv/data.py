@@ -37,6 +37,7 @@ from voc_cv.files import (
     progress,
     some,
     stat_digest,
+    zeros_and_ones,
 )
 from .toy import TOYS, drawing, toy_image
 
@@ -149,6 +150,7 @@ def present(
     labels: np.ndarray,  # bool (20,)
 ) -> list:  # names, in the order of `VOC_CLASSES`
     "The names of the classes that are marked."
+    labels = zeros_and_ones(labels, 'labels')
     return [name for name, marked in zip(VOC_CLASSES, labels, strict=True) if marked]
 
 # %% ../nbs/00_data.ipynb #sample
@@ -740,7 +742,7 @@ def stratify(
     seed: int,  # of the lots that are drawn where both parts are as needy
 ) -> np.ndarray:  # bool (N,), True for the second part
     "Divide rows so that each class is shared out in proportion (Sechidis et al. 2011)."
-    rng, y = np.random.default_rng(seed), np.asarray(labels, bool)
+    rng, y = np.random.default_rng(seed), zeros_and_ones(labels, 'labels')
     share = np.array([1 - valid, valid])
     room = share * len(y)  # the images that each part still wants
     want = share[:, None] * y.sum(0)  # and those of each class
@@ -761,6 +763,7 @@ def stratify(
     few = round(valid * len(y)) - second.sum()
     if few > 0:
         second[rng.choice(np.flatnonzero(~second), few, replace=False)] = True
+    if second.all() and len(y) > 1: second[rng.integers(len(y))] = False  # neither part is empty
     return second
 
 # %% ../nbs/00_data.ipynb #toy-voc
@@ -842,7 +845,7 @@ def write_labels(
     labels=None,  # bool (N,20), or such a table; None: unknown
 ) -> None:
     "Write the contest's table of labels; -1 where they are unknown."
-    values = -1 if labels is None else np.asarray(labels).astype(int)
+    values = -1 if labels is None else zeros_and_ones(labels, 'labels').astype(int)
     pd.DataFrame(values, pd.Index(ids, name='Id'), VOC_CLASSES).to_csv(path)
 
 # %% ../nbs/00_data.ipynb #contest-mask
