@@ -1049,7 +1049,6 @@ def predict(
     "Labels, masks and pictures to look at, of anyone's photographs."
     from tqdm import tqdm
     if batch < 1: raise ValueError(f'batch: expected 1 or more, got {batch}')
-    begun = time.monotonic()
     photographs = find_photographs(*sources)
     say = (lambda text: None) if quiet else partial(print, flush=True)
     settings = with_digests(choose_settings(**models, say=say))
@@ -1057,6 +1056,7 @@ def predict(
     begin(out, settings)
     threads = threads or min(8, os.cpu_count() or 1)
     kept, broken, pause = 0, [], .5 if os.isatty(2) else 15
+    begun = time.monotonic()
     with tqdm(total=len(photographs), unit=' images', disable=quiet, mininterval=pause) as bar:
         for one in stream(photographs, predictor, out, batch, threads):
             kept += one is None
