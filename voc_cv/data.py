@@ -617,14 +617,17 @@ def count_pixels(
     return [*mask.shape, *counts[:len(VOC_CLASSES) + 1], counts[VOID]]
 
 # %% ../nbs/00_data.ipynb #pixel-table
-def pixel_table(data) -> pd.DataFrame:  # int64, ids x `STATS_COLUMNS`
+def pixel_table(
+    data,  # a `VocDataset`
+    rows=None,  # of each image what `count_pixels` gives, if that is known already
+) -> pd.DataFrame:  # int64, ids x `STATS_COLUMNS`
     "The index of a data set, kept in the cache folder under its key."
     def row(id):
         return count_pixels(data.read_mask(id), lambda: data.read_image(id))
 
     def make():
-        rows = map_threads(row, data.ids, f'Indexing {data.name}')
-        return np.array(rows, np.int64).reshape(len(data), -1)
+        counts = rows or map_threads(row, data.ids, f'Indexing {data.name}')
+        return np.array(counts, np.int64).reshape(len(data), -1)
 
     array = cached_array(f'index-{data.key}', make) if data.key else make()
     return pd.DataFrame(array, pd.Index(data.ids, name='Id'), STATS_COLUMNS)
@@ -1268,7 +1271,7 @@ def label_problem(labels, mask):
 
 # %% ../nbs/00_data.ipynb #sample-problems
 def sample_problems(data, id):
-    "What is wrong with one image: a list of (id, kind, problem)."
+    "What is wrong with one image, a list of (id, kind, problem); and what `count_pixels` gives."
     found, parts = [], {}
     for part, read in (('image', data.read_image), ('mask', data.read_mask)):
         try:
@@ -1277,21 +1280,25 @@ def sample_problems(data, id):
             found.append((id, 'missing', str(e)))
         except ValueError as e:
             found.append((id, 'damaged', str(e)))
-    if found: return found
+    if found: return found, None
     try:
         s = Sample(id, parts['image'], None, parts['mask'])
     except ValueError as e:
-        return [(id, 'damaged', str(e))]
-    if data._labels is None or s.mask is None: return []
+        return [(id, 'damaged', str(e))], None
+    counts = count_pixels(s.mask, lambda: s.image)
+    if data._labels is None or s.mask is None: return [], counts
     problem = label_problem(data._labels.loc[id], s.mask)
-    return [] if problem is None else [(id, 'labels', problem)]
+    return [(id, 'labels', problem)] if problem else [], counts
 
 # %% ../nbs/00_data.ipynb #find-problems
 def find_problems(
     data: VocDataset,  # is read completely
 ) -> pd.DataFrame:  # Id, kind ('missing', 'damaged', 'labels') and problem; empty: all is well
     "Everything that is wrong with a data set, a row each."
-    rows = map_threads(partial(sample_problems, data), data.ids, f'Checking {data.name}')
+    seen = map_threads(partial(sample_problems, data), data.ids, f'Checking {data.name}')
+    rows, counts = [list(part) for part in zip(*seen, strict=True)] if seen else ([], [])
+    if data._stats is None and all(c is not None for c in counts):  # else each mask is read twice
+        data._stats = pixel_table(data, counts)
     return pd.DataFrame([*chain(*rows)], columns=['Id', 'kind', 'problem'])
 
 # %% ../nbs/00_data.ipynb #check-sets
