@@ -11,7 +11,8 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here / 'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 extras = {
-    name: cfg[f'{name}_requirements'].split() for name in ('tensorflow', 'cpu', 'torch', 'dev')
+    name: cfg[f'{name}_requirements'].split()
+    for name in ('tensorflow', 'cpu', 'torch', 'cluster', 'dev')
 }
 extras['all'] = extras['tensorflow'] + extras['torch']
 

@@ -27,7 +27,8 @@ ROOMS = {  # module -> our modules that it may import; LATER: those that it may 
     'scale': ('run', 'data', 'files'),
 }
 LATER = {'attack': {'classify'}, 'run': {'scale', 'photographs'},  # the command hands over
-         'photographs': {'nets', 'classify', 'segment'}}
+         'photographs': {'nets', 'classify', 'segment'},
+         'scale': {'photographs', 'segment', 'augment'}}
 PROMISED = {
     'data': 'VOC_CLASSES VOID Sample VocDataset open_voc toy_voc write_kaggle write_voc '
     'show_samples show_mask',
@@ -44,7 +45,7 @@ PROMISED = {
     'submit': 'rle_encode rle_decode encode_labels encode_mask write_submission '
     'read_submission check_submission score_submission',
     'run': 'run_pipeline main',
-    'scale': 'run_sweep show_sweep',
+    'scale': 'run_sweep show_sweep compare_runs predict fine_tune',
     'photographs': 'find_photographs Predictor predict',
 }
 

@@ -348,17 +348,29 @@ def read_note(
     path = note_path(out, stage)
     return json.loads(path.read_text()) if path.exists() else {}
 
-def write_note(out, stage, note):
+def write_note(
+    out,  # a run's folder
+    stage: str,  # its name
+    note: dict,  # key, files, scores, parameters, seconds
+):
+    "Note what a stage has left."
     with replacing(note_path(out, stage)) as part:
         part.write_text(json.dumps(note, indent=1) + '\n')
 
 # %% ../nbs/run.ipynb #file-digests
-def file_digests(out, names) -> dict:
+def file_digests(
+    out,  # a run's folder
+    names,  # of files in it
+) -> dict:  # name -> fingerprint
     "name -> fingerprint of files of a run; None for one that is gone."
     paths = {name: Path(out) / name for name in sorted(names)}
     return {n: digest(p.read_bytes()) if p.is_file() else None for n, p in paths.items()}
 
-def is_fresh(out, stage, key) -> bool:
+def is_fresh(
+    out,  # a run's folder
+    stage: str,  # its name
+    key: str,  # `stage_key` of it, as it is now
+) -> bool:
     "Has the stage run with this key, and is all that it wrote still there and unchanged?"
     note = read_note(out, stage)
     if note.get('key') != key: return False
@@ -973,6 +985,16 @@ def add_shared(sub):
     sub.add_argument('--stages', type=json.loads, metavar='JSON', help='what these notebooks are: '
                      """'{"stage": ["a stage whose files it reads", ...], ...}'""")
 
+# %% ../nbs/run.ipynb #add-ray
+def add_ray(sub, what):
+    "The arguments of a command that can work by Ray; `what` has so many cores."
+    sub.add_argument('--ray', default='', metavar='ADDRESS', help='work by a Ray cluster: its '
+                     "address, 'auto' on one of its machines, 'local' to start one here")
+    sub.add_argument('--cpus', type=float, default=1, metavar='N',
+                     help=f'with --ray: the cores that {what} needs (default: 1)')
+    sub.add_argument('--gpus', type=float, default=0, metavar='N', help='with --ray: the GPUs '
+                     f'that {what} needs; without any it sees none (default: 0)')
+
 # %% ../nbs/run.ipynb #add-run
 def add_run(commands):
     "The command `run` and its arguments."
@@ -987,6 +1009,7 @@ def add_run(commands):
     run.add_argument('--force', action='store_true',
                      help='run stages again that have not changed')
 
+# %% ../nbs/run.ipynb #add-sweep
 def add_sweep(commands):
     "The command `sweep` and its arguments."
     text = 'Run the pipeline once for each combination of the values that a file varies.'
@@ -996,8 +1019,37 @@ def add_sweep(commands):
                        "one of the project's, in params/sweeps, by its name")
     sweep.add_argument('--out', help="the runs' folder (default: runs/sweep-FILE-DATA)")
     add_shared(sweep)
-    sweep.add_argument('--jobs', type=int, default=1, metavar='N',
-                       help='so many runs at once, which share the cores (default: 1)')
+    sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
+                       'the cores (default: one for every four cores, one with a GPU)')
+    add_ray(sweep, 'a run')
+
+# %% ../nbs/run.ipynb #add-compare
+def add_compare(commands):
+    "The command `compare` and its arguments."
+    text = 'Runs side by side: the parameters that differ, scores, seconds, the best ones marked.'
+    compare = commands.add_parser('compare', help='runs side by side', description=text)
+    compare.add_argument('runs', nargs='+', metavar='RUN',
+                         help="a run's folder, or a folder of runs")
+    compare.add_argument('--score', default='', help='the figure that matters, as '
+                         'stage/line/column with * for any (default: 03_segment/*/Dice, '
+                         'else 02_classify/*/mAP)')
+    compare.add_argument('--out', default='runs/compare', help='a folder for compare.csv and '
+                         'compare.html (default: runs/compare)')
+
+# %% ../nbs/run.ipynb #add-finetune
+def add_finetune(commands):
+    "The command `finetune` and its arguments."
+    text = ('Fine-tune a segmenter as stage 03 does with finetune=true. On several GPUs: '
+            'accelerate launch --num_processes N $(which voc_cv) finetune ...')
+    sub = commands.add_parser('finetune', help='train a pretrained segmenter, also on several GPUs',
+                              description=text)
+    sub.add_argument('--out', required=True, help='a folder, receives the model')
+    sub.add_argument('--root', help='the data: a VOCdevkit or contest folder '
+                     '(default: toy images drawn on the spot)')
+    sub.add_argument('--params', help='a YAML file of parameters '
+                     '(default: params/voc.yaml with --root, else params/smoke.yaml)')
+    sub.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME=VALUE',
+                     help='a parameter of stage 03, such as segmenter=MODEL; may be repeated')
 
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):
@@ -1039,10 +1091,11 @@ def add_predict(commands):
                      help='photographs at a time; answers do not depend on it (default: 8)')
     sub.add_argument('--threads', type=int, default=0, metavar='N',
                      help='that read ahead (default: one a core, at most 8)')
+    add_ray(sub, 'an actor, which holds the models,')
 
 def predict_files(args) -> int:
     "Do what `predict` is asked; 0, or 1 if photographs could not be read."
-    from voc_cv.photographs import predict
+    from voc_cv.scale import predict
     given = {k: v for k, v in vars(args).items() if k not in ('command', 'sources')}
     done = predict(*args.sources, **given)
     print(done)
@@ -1054,10 +1107,13 @@ def make_parser():
     parser = argparse.ArgumentParser(
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
-        dest='command', required=True, metavar='run | sweep | predict | info | check | score')
+        dest='command', required=True,
+        metavar='run | sweep | compare | predict | finetune | info | check | score')
     add_run(commands)
     add_sweep(commands)
+    add_compare(commands)
     add_predict(commands)
+    add_finetune(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -1075,8 +1131,17 @@ def dispatch(args) -> int:
     if args.command == 'sweep':
         from voc_cv.scale import run_sweep
         table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
-                          stages=args.stages, nbs=args.nbs)
+                          stages=args.stages, nbs=args.nbs, ray=args.ray, cpus=args.cpus,
+                          gpus=args.gpus)
         return int(table.failure.ne('').any())
+    if args.command == 'compare':
+        from voc_cv.scale import compare_runs
+        compare_runs(args.runs, args.score, args.out)
+        return 0
+    if args.command == 'finetune':
+        from voc_cv.scale import fine_tune
+        fine_tune(args.out, args.root, args.overrides, args.params)
+        return 0
     if args.command == 'predict': return predict_files(args)
     if args.command == 'info': return 0 if show_info(args.root) else 1
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)

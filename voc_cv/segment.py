@@ -862,6 +862,14 @@ def batch_confusion(logits, labels) -> torch.Tensor:  # int64 (N,21,21)
     counts.scatter_add_(1, cell, torch.ones_like(cell))
     return counts[:, :441].reshape(-1, 21, 21)
 
+# %% ../nbs/03_segment.ipynb #over-all
+def over_all(value):
+    "The sum of a tensor over the processes that train together; of one process the tensor itself."
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()): return value
+    whole = value.detach().clone()
+    torch.distributed.all_reduce(whole)
+    return whole
+
 # %% ../nbs/03_segment.ipynb #pixel-loss
 def pixel_loss(
     model,  # of transformers; its training images are counted
@@ -869,13 +877,24 @@ def pixel_loss(
     confusion,  # int64 (21,21), to which they are added
     outputs,  # the model's, with 'logits' (N,21,h,w)
     labels: torch.Tensor,  # int64 (N,H,W), void 255
-    num_items_in_batch=None,  # what the Trainer passes, not used
+    num_items_in_batch=None,  # what the Trainer passes while it trains
 ) -> torch.Tensor:  # one number
-    "The Trainer's loss, at the size of the labels; 0 for a batch of which no pixel is known."
+    """The Trainer's loss, at the size of the labels; 0 for a batch of which no pixel is known.
+    Where several processes train together it is the mean over the pixels of all of them."""
     logits = pixel_logits(model, outputs['logits'], labels.shape[1:])
-    if model.training: confusion += batch_confusion(logits.detach(), labels).sum(0).cpu().numpy()
+    if model.training:
+        confusion += over_all(batch_confusion(logits.detach(), labels).sum(0)).cpu().numpy()
     if weights is not None: weights = torch.as_tensor(weights, device=logits.device)
-    return pixel_cross_entropy(logits, labels, weights)
+    one = logits.new_ones(1)
+    processes = over_all(one)
+    if processes is one: return pixel_cross_entropy(logits, labels, weights)
+    known = labels[labels != VOID]
+    weight = over_all((logits.new_ones(21) if weights is None else weights)[known].sum())
+    how = {'weight': weights, 'ignore_index': VOID, 'reduction': 'sum'}
+    mean = F.cross_entropy(logits, labels, **how) / weight.where(weight > 0, 1.)
+    # gradients are averaged later, so it is multiplied by the number of processes: in training
+    # the Trainer does that, whenever it says how many items a batch has
+    return mean * (processes[0] if num_items_in_batch is None else 1)
 
 # %% ../nbs/03_segment.ipynb #epoch-figures
 def epoch_figures(patience=0):
@@ -914,6 +933,26 @@ def fingerprint(
     "All that a training depends on, so that a checkpoint of another one is not taken for its own."
     same = sorted((k, v) for k, v in how.items() if k not in ('workers', 'report_to'))
     return fit.key or fit.ids, tune.key or tune.ids, same, *about
+
+# %% ../nbs/03_segment.ipynb #together
+def tell_epoch(data):
+    "A callback of the Trainer that tells a data set which epoch begins."
+    from transformers import TrainerCallback
+    class Tell(TrainerCallback):
+        def on_epoch_begin(self, args, state, control, **_): data.set_epoch(round(state.epoch or 0))
+    return Tell()
+
+def share_of(batch) -> int:
+    "The part of a batch that falls to this process, where `accelerate launch` started several."
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    if batch % processes:
+        raise ValueError(f'batch: expected a multiple of the {processes} processes, got {batch}')
+    return batch // processes
+
+def joined(model):
+    "A model whose batch normalisation counts the batches of all processes, on GPUs."
+    together = int(os.environ.get('WORLD_SIZE', 1)) > 1 and torch.cuda.is_available()
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model) if together else model
 
 # %% ../nbs/03_segment.ipynb #segmenter-trainer
 def segmenter_trainer(model, processor, args, fit, tune, size, weights, augment, patience):
@@ -973,17 +1012,22 @@ def fine_tune_segmenter(
     mark = digest(*fingerprint(
         fit, tune, how, model_digest(name, revision), size, known, batch, lr, augment, patience,
         torch.__version__, transformers.__version__))
-    args = trainer_arguments(Path(checkpoints) / mark, batch=batch, lr=lr, **how)
+    args = trainer_arguments(Path(checkpoints) / mark, batch=share_of(batch), lr=lr, **how)
     transformers.set_seed(args.seed)
     # a batch of one has no statistics for the head's batch normalisation
     if len(fit) > 1 == len(fit) % batch: fit = fit.subset(fit.ids[:-1])
     model, processor = load_trainable(name, size, revision)
     trainer = segmenter_trainer(
-        model, processor, args, fit, tune, size, weights, augment, patience)
+        joined(model), processor, args, fit, tune, size, weights, augment, patience)
+    trainer.add_callback(tell_epoch(trainer.train_dataset))
     stopped = any(Path(args.output_dir).glob('checkpoint-*'))
     with more_than_one(fit): trainer.train(resume_from_checkpoint=stopped)
-    save_trainable(folder, model.cpu(), processor)
-    shutil.rmtree(checkpoints)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        # the Trainer loads the best epoch by names of weights that not every model has in memory
+        best = Path(args.output_dir) / Path(trainer.state.best_model_checkpoint).name
+        save_trainable(folder, type(model).from_pretrained(best), processor)
+        shutil.rmtree(checkpoints)
     return trainer_history(trainer.state.log_history)
 
 # %% ../nbs/03_segment.ipynb #unet
