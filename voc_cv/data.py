@@ -37,6 +37,7 @@ from voc_cv.files import (
     progress,
     some,
     stat_digest,
+    zeros_and_ones,
 )
 from .toy import TOYS, drawing, toy_image
 
@@ -59,23 +60,61 @@ def toy_mask(
     return np.where(edges, np.uint8(VOID), numbers[instances])
 
 # %% ../nbs/00_data.ipynb #synonyms
-SYNONYMS = {
-    'airplane': 'aeroplane', 'plane': 'aeroplane', 'autobus': 'bus', 'bike': 'bicycle',
-    'couch': 'sofa', 'crtscreen': 'tvmonitor', 'flowerpot': 'pottedplant', 'individual': 'person',
-    'minibike': 'motorbike', 'monitor': 'tvmonitor', 'motorcar': 'car', 'motorcycle': 'motorbike',
-    'plant': 'pottedplant', 'table': 'diningtable', 'television': 'tvmonitor',
-    'televisionreceiver': 'tvmonitor', 'tv': 'tvmonitor',
+SPELLINGS = {  # letters only
+    'aeroplane': 'airplane airliner warplane',
+    'bicycle': 'bicyclebuiltfortwo bike mountainbike tricycle unicycle',
+    'bird': 'bluejay canary duck eagle falcon goose magpie owl parrot penguin pigeon raven seagull '
+            'sparrow swan wildbird woodpecker',
+    'boat': 'barge canoe catamaran containership fireboat gondola lifeboat oceanliner rowboat '
+            'sailboat schooner ship speedboat trimaran watercraft yacht yawl',
+    'bottle': 'beerbottle pillbottle popbottle waterbottle winebottle',
+    'bus': 'autobus minibus schoolbus trolleybus',
+    'car': 'automobile beachwagon convertible jeep limousine minivan modelt motorcar racecar '
+           'sportscar stationwagon suv taxi taxicab van',
+    'cat': 'domesticcat',
+    'chair': 'armchair barberchair deckchair foldingchair officechair rockingchair swivelchair',
+    'cow': 'bull cattle',
+    'diningtable': 'dinningtable kitchendiningroomtable table',  # the first is Objects365's own
+    'horse': 'donkey mule pony sorrel',
+    'motorbike': 'minibike moped motorcycle motorscooter',
+    'person': 'baby ballplayer bicyclist boy bridegroom child cyclist girl individual man '
+              'motorcyclist pedestrian people rider scubadiver woman',
+    'pottedplant': 'flowerpot houseplant plant',
+    'sheep': 'ram',
+    'sofa': 'couch loveseat sofabed studiocouch',
+    'train': 'bullettrain electriclocomotive freightcar locomotive steamlocomotive',
+    'tvmonitor': 'computermonitor crtscreen monitor television televisionreceiver televisionset tv '
+                 'tvormonitor',
 }
+BREEDS = (('bird', 7, 24), ('bird', 80, 100), ('bird', 127, 146), ('cat', 281, 285),
+          ('dog', 151, 268))  # first and last of ImageNet's numbers
+OTHER_THINGS = {'boxer', 'cairn', 'cardigan', 'crane', 'kite', 'newfoundland', 'papillon'}
+
+# %% ../nbs/00_data.ipynb #synonyms-table
+def only_letters(text) -> str: return ''.join(filter(str.isalpha, text.lower()))
+
+@lru_cache
+def synonyms() -> dict:  # {letters of another name: VOC's name}
+    "What other data sets call the classes of VOC."
+    from importlib.resources import files
+    file = files('voc_cv') / 'imagenet_classes.txt'
+    imagenet = file.read_text(encoding='utf-8').splitlines()
+    known: dict = {}
+    for ours, first, last in BREEDS:
+        known |= dict.fromkeys(map(only_letters, imagenet[first:last + 1]), ours)
+    for other in OTHER_THINGS: known.pop(other, None)
+    for ours, others in SPELLINGS.items(): known |= dict.fromkeys(others.split(), ours)
+    return known | {ours: ours for ours in VOC_CLASSES}
 
 # %% ../nbs/00_data.ipynb #names
 def voc_name(
     name: str,  # a label of some model, for example 'dining table', 'tv' or 'car, auto, automobile'
 ) -> str | None:  # the name in `VOC_CLASSES`, or None where VOC has no such class
     "The VOC class that another data set's label names."
-    for word in name.lower().split(','):
-        letters = ''.join(filter(str.isalpha, word))
-        found = SYNONYMS.get(letters, letters)
-        if found in VOC_CLASSES: return found
+    plain = re.sub(r'\(.*?\)', '', name)  # LVIS: 'train (railroad vehicle)'
+    for word in re.split('[,;/|]', plain):
+        ours = synonyms().get(only_letters(word))
+        if ours: return ours
     return None
 
 # %% ../nbs/00_data.ipynb #values-in
@@ -111,6 +150,7 @@ def present(
     labels: np.ndarray,  # bool (20,)
 ) -> list:  # names, in the order of `VOC_CLASSES`
     "The names of the classes that are marked."
+    labels = zeros_and_ones(labels, 'labels')
     return [name for name, marked in zip(VOC_CLASSES, labels, strict=True) if marked]
 
 # %% ../nbs/00_data.ipynb #sample
@@ -577,14 +617,17 @@ def count_pixels(
     return [*mask.shape, *counts[:len(VOC_CLASSES) + 1], counts[VOID]]
 
 # %% ../nbs/00_data.ipynb #pixel-table
-def pixel_table(data) -> pd.DataFrame:  # int64, ids x `STATS_COLUMNS`
+def pixel_table(
+    data,  # a `VocDataset`
+    rows=None,  # of each image what `count_pixels` gives, if that is known already
+) -> pd.DataFrame:  # int64, ids x `STATS_COLUMNS`
     "The index of a data set, kept in the cache folder under its key."
     def row(id):
         return count_pixels(data.read_mask(id), lambda: data.read_image(id))
 
     def make():
-        rows = map_threads(row, data.ids, f'Indexing {data.name}')
-        return np.array(rows, np.int64).reshape(len(data), -1)
+        counts = rows or map_threads(row, data.ids, f'Indexing {data.name}')
+        return np.array(counts, np.int64).reshape(len(data), -1)
 
     array = cached_array(f'index-{data.key}', make) if data.key else make()
     return pd.DataFrame(array, pd.Index(data.ids, name='Id'), STATS_COLUMNS)
@@ -702,7 +745,7 @@ def stratify(
     seed: int,  # of the lots that are drawn where both parts are as needy
 ) -> np.ndarray:  # bool (N,), True for the second part
     "Divide rows so that each class is shared out in proportion (Sechidis et al. 2011)."
-    rng, y = np.random.default_rng(seed), np.asarray(labels, bool)
+    rng, y = np.random.default_rng(seed), zeros_and_ones(labels, 'labels')
     share = np.array([1 - valid, valid])
     room = share * len(y)  # the images that each part still wants
     want = share[:, None] * y.sum(0)  # and those of each class
@@ -723,6 +766,7 @@ def stratify(
     few = round(valid * len(y)) - second.sum()
     if few > 0:
         second[rng.choice(np.flatnonzero(~second), few, replace=False)] = True
+    if second.all() and len(y) > 1: second[rng.integers(len(y))] = False  # neither part is empty
     return second
 
 # %% ../nbs/00_data.ipynb #toy-voc
@@ -804,7 +848,7 @@ def write_labels(
     labels=None,  # bool (N,20), or such a table; None: unknown
 ) -> None:
     "Write the contest's table of labels; -1 where they are unknown."
-    values = -1 if labels is None else np.asarray(labels).astype(int)
+    values = -1 if labels is None else zeros_and_ones(labels, 'labels').astype(int)
     pd.DataFrame(values, pd.Index(ids, name='Id'), VOC_CLASSES).to_csv(path)
 
 # %% ../nbs/00_data.ipynb #contest-mask
@@ -868,6 +912,9 @@ def one_file(
     return files[0]
 
 # %% ../nbs/00_data.ipynb #read-list
+class NoList(ValueError):
+    "A text that is no list of a split."
+
 def read_list(
     path: Path,  # ImageSets/Segmentation/{split}.txt
     images: dict,  # of `files_by_id`
@@ -881,12 +928,12 @@ def read_list(
         ids.append(short if named else line)
     marked = [line for line in lines if re.fullmatch(r'\S+\s+-?[01]', line)]
     if marked and not any(line in images for line in marked):
-        raise ValueError(f'{path}: is the list of a class ({marked[0]!r}: a name and whether it '
-                         'shows it), not of a split; give one id a line')
+        raise NoList(f'{path}: is the list of a class ({marked[0]!r}: a name and whether it '
+                     'shows it), not of a split; give one id a line')
     check_ids(ids, path)
     if ids and images and not any(id in images for id in ids):
-        raise ValueError(f'{path}: is no list of a split: none of its {len(ids)} lines is the name '
-                         f'of an image, the first is {ids[0][:80]!r}')
+        raise NoList(f'{path}: is no list of a split: none of its {len(ids)} lines is the name '
+                     f'of an image, the first is {ids[0][:80]!r}')
     return ids
 
 # %% ../nbs/00_data.ipynb #turned
@@ -978,13 +1025,13 @@ def devkit_splits(root: Path) -> list:
     files = sorted((root / 'ImageSets/Segmentation').glob('*.txt'))
     if not files:
         lists = sorted((root / 'ImageSets/Main').glob('*.txt'))
-        files = [f for f in lists if f.stem.split('_')[0] not in VOC_CLASSES]
+        files = [f for f in lists if f.stem.rpartition('_')[0] not in VOC_CLASSES]
     named = []
     for file in files:
         try:
             read_list(file, images)
-        except ValueError as e:
-            if 'a list of a split' in str(e) or 'not of a split' in str(e): continue
+        except NoList: continue
+        except ValueError: pass  # a damaged list, which whoever opens it shall hear of
         named.append(file.stem)
     return named
 
@@ -1045,12 +1092,14 @@ def open_devkit(root, split) -> VocDataset:
 # %% ../nbs/00_data.ipynb #below
 RECORD = 'predict.json'  # what a folder of results is known by
 
-def is_photograph(name: str) -> bool:
+def is_photograph(
+    name: str,  # of a file, without folders
+) -> bool:
     "Is this the name of a picture, and not of a hidden file?"
     return name.lower().endswith(SUFFIXES) and not name.startswith('.')
 
 def photographs_below(
-    folder,
+    folder,  # that is there
 ):  # yields paths, those of a folder sorted
     "The photographs in a folder and below, links followed, each folder once."
     seen = set()
@@ -1063,7 +1112,9 @@ def photographs_below(
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
         yield from (os.path.join(place, f) for f in sorted(files) if is_photograph(f))
 
-def readable(path: str) -> str:
+def readable(
+    path: str,  # as the system gives it
+) -> str:
     "A path as text that can be written; bytes that are no UTF-8 become question marks."
     return os.fsencode(path).decode('utf-8', 'replace').replace(os.sep, '/')
 
@@ -1220,7 +1271,7 @@ def label_problem(labels, mask):
 
 # %% ../nbs/00_data.ipynb #sample-problems
 def sample_problems(data, id):
-    "What is wrong with one image: a list of (id, kind, problem)."
+    "What is wrong with one image, a list of (id, kind, problem); and what `count_pixels` gives."
     found, parts = [], {}
     for part, read in (('image', data.read_image), ('mask', data.read_mask)):
         try:
@@ -1229,21 +1280,25 @@ def sample_problems(data, id):
             found.append((id, 'missing', str(e)))
         except ValueError as e:
             found.append((id, 'damaged', str(e)))
-    if found: return found
+    if found: return found, None
     try:
         s = Sample(id, parts['image'], None, parts['mask'])
     except ValueError as e:
-        return [(id, 'damaged', str(e))]
-    if data._labels is None or s.mask is None: return []
+        return [(id, 'damaged', str(e))], None
+    counts = count_pixels(s.mask, lambda: s.image)
+    if data._labels is None or s.mask is None: return [], counts
     problem = label_problem(data._labels.loc[id], s.mask)
-    return [] if problem is None else [(id, 'labels', problem)]
+    return [(id, 'labels', problem)] if problem else [], counts
 
 # %% ../nbs/00_data.ipynb #find-problems
 def find_problems(
     data: VocDataset,  # is read completely
 ) -> pd.DataFrame:  # Id, kind ('missing', 'damaged', 'labels') and problem; empty: all is well
     "Everything that is wrong with a data set, a row each."
-    rows = map_threads(partial(sample_problems, data), data.ids, f'Checking {data.name}')
+    seen = map_threads(partial(sample_problems, data), data.ids, f'Checking {data.name}')
+    rows, counts = [list(part) for part in zip(*seen, strict=True)] if seen else ([], [])
+    if data._stats is None and all(c is not None for c in counts):  # else each mask is read twice
+        data._stats = pixel_table(data, counts)
     return pd.DataFrame([*chain(*rows)], columns=['Id', 'kind', 'problem'])
 
 # %% ../nbs/00_data.ipynb #check-sets

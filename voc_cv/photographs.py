@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -74,7 +74,8 @@ def find_photographs(
 ) -> list:  # of `Photo`, each photograph once
     "The photographs that are meant, with names that mirror the folders; none is read yet."
     parts = [photographs_of(os.fspath(source)) for source in sources]
-    paths = [*dict.fromkeys(os.path.abspath(p) for _, found in parts for p in found)]
+    found = chain.from_iterable(paths for _, paths in parts)
+    paths = [*dict.fromkeys(map(os.path.abspath, found))]
     if not paths:
         raise ValueError(f'there is no photograph in {some(sources) or "nothing"}; '
                          f'known are files that end in {", ".join(SUFFIXES)}')
@@ -114,7 +115,7 @@ def stamp_of(path: str) -> list:
     return [state.st_size, state.st_mtime_ns]
 
 def open_photograph(
-    photo: Photo,
+    photo: Photo,  # of `find_photographs`
 ) -> Opened:  # raises ValueError or OSError if it cannot be read
     "Read a photograph, at the size at which it is looked at."
     stamp = stamp_of(photo.path)
@@ -332,7 +333,7 @@ def run_settings(
     threshold: float = 0.,  # from which probability on a class is there; 0: the run's own
 ) -> dict:
     "The settings that do to a photograph what a run did to the images of its report."
-    from voc_cv.segment import model_name, read_scales
+    import voc_cv.segment as stage
     run = Path(run)
     classify, segment = (run_parameters(run)[s] for s in ('02_classify', '03_segment'))
     tables = read_answers(run)
@@ -340,12 +341,12 @@ def run_settings(
     weights = {best: 1.}
     if best == 'combination': weights = found_weights(tables)
     if best == 'mean of these': weights = {n: 1. for n in COMBINED if n in tables}
-    own = run / 'models' / model_name(segment['segmenter'])
+    own = run / 'models' / stage.model_name(segment['segmenter'])
     how = segment['revision'], segment['keep_aspect'], segment['flip']
     policy, least = run_policy(run)
     return {
         'masks': mask_settings(own if own.is_dir() else segment['segmenter'], *how,
-                               read_scales(segment['scales'], segment['segmenter'])),
+                               stage.read_scales(segment['scales'], segment['segmenter'])),
         'labels': [run_asked(run, n, classify, w) for n, w in weights.items()],
         'join': 'log odds' if best == 'combination' else 'mean',
         'threshold': threshold or run_threshold(run, best, tables),
@@ -372,16 +373,17 @@ def train_toys(
     epochs: int = 10,
 ) -> None:
     "Train a classifier and a segmenter on drawn toys."
-    from voc_cv.classify import Parts, head_witness, keep_witness
-    from voc_cv.segment import class_pixels, class_weights, train_decoder
+    import voc_cv.classify as classify
+    import voc_cv.segment as segment
     train = toy_voc(images)
     fit, tune = train.split(.15)
     backbone, models = 'efficientnet-lite0', Path(folder) / 'models'
-    parts = Parts(train, fit, tune, toy_voc(8, split='val'))
-    model, told = head_witness(backbone, parts, epochs, seed=0)
-    keep_witness(models / 'head', model, told, train.key)
-    weights = class_weights(class_pixels(fit), .25)
-    train_decoder(fit, tune, models / 'decoder', backbone, 256, epochs, weights, seed=0)
+    parts = classify.Parts(train, fit, tune, toy_voc(8, split='val'))
+    model, told = classify.head_witness(backbone, parts, epochs, seed=0)
+    classify.keep_witness(models / 'head', model, told, train.key)
+    weights = segment.class_weights(segment.class_pixels(fit), .25)
+    segment.train_decoder(
+        fit, tune, models / 'decoder', backbone, 256, epochs, weights, seed=0)
 
 def toy_models(
     say=print,  # takes what happens, in words
@@ -486,7 +488,7 @@ def detector_asker(
 
     return say
 
-# %% ../nbs/photographs.ipynb #classifier-asker
+# %% ../nbs/photographs.ipynb #pretrained-classifier
 def pretrained_classifier(
     name: str,  # a hub id or a folder of transformers
     revision: str,  # of the hub's model
@@ -513,6 +515,7 @@ def pretrained_classifier(
 
     return say
 
+# %% ../nbs/photographs.ipynb #classifier-asker
 def classifier_asker(
     about: dict,  # of `label_settings`
     device: str,  # 'cpu', 'cuda'
@@ -747,7 +750,7 @@ def place(
 
 def read_result(
     out,  # the folder of results
-    photo: Photo,
+    photo: Photo,  # of `find_photographs`
 ) -> dict | None:  # None: it has not been looked at, or has changed since
     "What was said of a photograph."
     try:
@@ -775,7 +778,7 @@ def result(answer: Answer) -> dict:
 
 def write_result(
     out,  # the folder of results
-    answer: Answer,
+    answer: Answer,  # of a `Predictor`
 ) -> None:
     "Write mask, overlay, thumbnail and labels of a photograph, the labels last."
     name, opened = answer.opened.photo.name, answer.opened
@@ -791,7 +794,7 @@ def write_result(
 
 # %% ../nbs/photographs.ipynb #begin
 def with_digests(
-    settings: dict,
+    settings: dict,  # of `choose_settings`
 ) -> dict:
     "The settings with the fingerprints of the models' files."
     from voc_cv.nets import model_digest
@@ -924,7 +927,7 @@ def write_pages(
 
 # %% ../nbs/photographs.ipynb #in-words
 def in_words(
-    settings: dict,
+    settings: dict,  # of `choose_settings`
 ) -> str:
     "Who made the answers."
     def short_name(path): return '/'.join(Path(path).parts[-2:])
@@ -937,7 +940,7 @@ def in_words(
 
 # %% ../nbs/photographs.ipynb #look
 def open_or_keep(
-    photo: Photo,
+    photo: Photo,  # of `find_photographs`
     out,  # the folder of results
 ):  # `Opened`, `Broken`, or None: it was looked at before
     "Read a photograph, unless that is not necessary or not possible."
@@ -948,7 +951,7 @@ def open_or_keep(
         return Broken(photo, str(e).replace(photo.path, photo.file) or type(e).__name__)
 
 def look(
-    predictor: Predictor,
+    predictor: Predictor,  # or another function from `Opened`s to `Answer`s with a method `load`
     group: list,  # of `Opened`
 ) -> list:  # of `Answer` and `Broken`
     "What is said of a group; if that fails, of each of it alone."
@@ -963,7 +966,7 @@ def look(
 # %% ../nbs/photographs.ipynb #stream
 def stream(
     photographs: list,  # of `Photo`
-    predictor: Predictor,
+    predictor: Predictor,  # as in `look`
     out,  # the folder of results; those that it has are kept
     batch: int,  # photographs at a time
     threads: int,  # that read
@@ -1017,11 +1020,11 @@ def finish(
 def choose_settings(
     run=None,  # a run's folder
     segmenter='',  # as in `model_settings`, and so the next ones
-    classifier='',
-    detector='',
-    threshold: float = 0.,
-    revision: str = 'main',
-    detector_revision: str = 'main',
+    classifier='',  # who is asked for labels
+    detector='',  # who is asked for labels and boxes
+    threshold: float = 0.,  # from which probability on a class is there
+    revision: str = 'main',  # of the hub's segmenter or classifier
+    detector_revision: str = 'main',  # of the hub's detector
     say=print,  # takes what happens, in words
 ) -> dict:
     "The settings for what is named: models, a run, or nothing."
@@ -1042,11 +1045,10 @@ def predict(
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
     quiet: bool = False,  # say nothing
     **models,  # run, segmenter, classifier, detector, threshold and revisions of `choose_settings`
-) -> Summary:
+) -> Summary:  # counts, what is broken, and where to look
     "Labels, masks and pictures to look at, of anyone's photographs."
     from tqdm import tqdm
     if batch < 1: raise ValueError(f'batch: expected 1 or more, got {batch}')
-    begun = time.monotonic()
     photographs = find_photographs(*sources)
     say = (lambda text: None) if quiet else partial(print, flush=True)
     settings = with_digests(choose_settings(**models, say=say))
@@ -1054,6 +1056,7 @@ def predict(
     begin(out, settings)
     threads = threads or min(8, os.cpu_count() or 1)
     kept, broken, pause = 0, [], .5 if os.isatty(2) else 15
+    begun = time.monotonic()
     with tqdm(total=len(photographs), unit=' images', disable=quiet, mininterval=pause) as bar:
         for one in stream(photographs, predictor, out, batch, threads):
             kept += one is None
