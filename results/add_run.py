@@ -70,6 +70,7 @@ def main():
     parser.add_argument('--data', required=True, help='what the run was on, in words')
     parser.add_argument('--machine', default=f'{os.cpu_count()} cores, no GPU')
     parser.add_argument('--command', help='default: as params.yaml says')
+    parser.add_argument('--commit', help='default: as params.yaml says')
     parser.add_argument('--no-seconds', action='store_true', help='the machine was busy')
     args = parser.parse_args()
     name = args.name or args.run.name
@@ -80,7 +81,7 @@ def main():
         rows += seconds(args.run)
     about = {
         'command': args.command or public(record['command']), 'data': args.data,
-        'seed': first['seed'], 'commit': record['commit'], 'machine': args.machine}
+        'seed': first['seed'], 'commit': args.commit or record['commit'], 'machine': args.machine}
     table = pd.DataFrame([{'run': name, **row, **about} for row in rows])[COLUMNS]
     if args.table.is_file():
         old = pd.read_csv(args.table, dtype={'commit': str})

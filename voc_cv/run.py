@@ -816,11 +816,12 @@ def all_parameters(
     return lay_over(known, resolve(known, read_params(params)), root, overrides)
 
 # %% ../nbs/run.ipynb #check-installed
-FRAMEWORKS = ('torch', 'transformers', 'efficientnet_lite_pytorch', 'keras', 'tensorflow')
+FRAMEWORKS = ('torch', 'transformers', 'efficientnet_lite_pytorch', 'keras')
 
 def check_installed():
     "Raise a `ValueError` unless the frameworks are there, which the stages need."
-    missing = [m for m in FRAMEWORKS if not importlib.util.find_spec(m)]
+    needed = {**dict.fromkeys(FRAMEWORKS), os.environ.get('KERAS_BACKEND') or 'torch': None}
+    missing = [m for m in needed if not importlib.util.find_spec(m)]
     if missing:
         raise ValueError(f"a run needs {some(missing)}, not installed here; "
                          "pip install 'voc_cv[all]', or 'voc_cv[cpu,torch]' without a GPU")

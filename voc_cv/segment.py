@@ -9,6 +9,7 @@ __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -17,6 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
+
+os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # TensorFlow and torch share the GPU
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
+if not importlib.util.find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
 
 import cv2
 import keras
@@ -1020,11 +1025,31 @@ def keras_optimizer(
     return kind(rate, clipnorm=1.)
 
 # %% ../nbs/03_segment.ipynb #pixel-counts
-def pixel_counts():
-    "Keras' metric that counts the confusion matrix of an epoch."
-    return keras.metrics.MeanIoU(
-        len(VOC_CLASSES) + 1, name='mIoU', ignore_class=VOID, sparse_y_pred=False)
+class PixelCounts(keras.metrics.Metric):
+    "One confusion matrix of all that it is shown; a pixel whose truth is void counts for nothing."
+    def __init__(self, classes=21, name='mIoU'):
+        small = keras.backend.backend() == 'jax'  # which has no int64 unless told to
+        super().__init__(name=name, dtype='int32' if small else 'int64')
+        self.classes = classes
+        self.counts = self.add_variable((classes, classes), 'zeros', dtype=self.dtype)
 
+    def update_state(self, truth, logits, sample_weight=None):
+        "Count int (N,H,W), with void, against logits (N,H,W,C)."
+        truth = ops.cast(ops.reshape(truth, (-1,)), 'int32')
+        said = ops.cast(ops.reshape(ops.argmax(logits, -1), (-1,)), 'int32')
+        n = self.classes ** 2
+        cells = ops.where(truth == VOID, n, truth * self.classes + said)
+        counts = ops.segment_sum(ops.ones_like(cells), cells, num_segments=n + 1)[:n]
+        self.counts.assign_add(ops.cast(ops.reshape(counts, self.counts.shape), self.dtype))
+
+    def result(self):
+        "Mean IoU of the classes that occur; 0 without any."
+        hit = ops.cast(ops.diagonal(self.counts), 'float32')
+        union = ops.cast(ops.sum(self.counts, 0) + ops.sum(self.counts, 1), 'float32') - hit
+        occurring = ops.sum(ops.cast(union > 0, 'float32'))
+        return ops.sum(hit / ops.maximum(union, 1)) / ops.maximum(occurring, 1)
+
+# %% ../nbs/03_segment.ipynb #held-back-score
 def held_back_score(model, tune, batch, workers, figures):
     "A function that gives a Keras model's loss and figures on images held back, read once."
     size = model.input_shape[1]
@@ -1058,9 +1083,9 @@ def fit_masks(
     keras.utils.set_random_seed(seed)
     transform = transform or wild(model.input_shape[1])
     adam = keras_optimizer(optimizer, schedule, lr, -(-len(fit) // batch) * epochs)
-    counts = pixel_counts()
+    counts = PixelCounts()
     model.compile(adam, named_loss(loss, weights), metrics=[counts])
-    def figures(): return overlap(ops.convert_to_numpy(counts.total_cm))
+    def figures(): return overlap(ops.convert_to_numpy(counts.counts))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
         parts = Batches(augment_dataset(fit, transform, seed, epoch), order, batch, workers)
