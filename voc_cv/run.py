@@ -1583,6 +1583,7 @@ def main(
               file=sys.stderr)
         return 130
     except Exception as e:
-        said, code = keep_traceback(e), 70
+        deep = command == 'voc_cv' and isinstance(e, RecursionError)
+        said, code = ('an argument is nested too deep', 2) if deep else (keep_traceback(e), 70)
     print(f'{command}: {said}', file=sys.stderr)
     return code
