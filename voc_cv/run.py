@@ -951,15 +951,15 @@ def forget_training(
 ):
     "Remove the checkpoints of a stage's trainings; links, and what is not ours, stay."
     folder = out / 'training' / stage
-    if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir(): return
-    if read_note(out, stage):
+    if folder.is_symlink() or folder.parent.is_symlink() or not folder.parent.is_dir(): return
+    if folder.is_dir() and read_note(out, stage):
         shutil.rmtree(folder)
-    else:  # no run of ours is known to have made the folder; such names are ours
+    elif folder.is_dir():  # no run of ours is known to have made the folder; such names are ours
         for file in folder.iterdir():
             ours = re.fullmatch(r'.+-[0-9a-f]{24}\.pt', file.name)
             if ours and file.is_file() and not file.is_symlink(): file.unlink()
-        if not any(folder.iterdir()): folder.rmdir()
-    if not any(folder.parent.iterdir()): folder.parent.rmdir()
+    for empty in (folder, folder.parent):
+        if empty.is_dir() and not any(empty.iterdir()): empty.rmdir()
 
 # %% ../nbs/run.ipynb #begin-note
 def begin_note(
