@@ -25,10 +25,9 @@ def sets(tmp_path_factory):
 
 def test_help(command):
     done = command('--help')
-    assert done.returncode == 0 and all(
-        word in done.stdout for word in ('run', 'sweep', 'info', 'check', 'score')
-    )
-    for sub in ('run', 'sweep', 'info', 'check', 'score'):
+    words = 'run sweep compare predict finetune info check score'.split()
+    assert done.returncode == 0 and all(word in done.stdout for word in words)
+    for sub in words:
         assert command(sub, '--help').returncode == 0
 
 
@@ -77,6 +76,11 @@ def test_help_answers_at_once(command):
         (('run', '--stages', 'x'), 'invalid loads value'),
         (('sweep', 'nowhere.yaml'), 'nowhere.yaml: there is no such file'),
         (('sweep', 'batch.yaml', '-p', '03_segment.epoch=3'), "did you mean 'epochs'?"),
+        (('sweep', 'batch.yaml', '--gpus', '1'), 'name its address with --ray'),
+        (('sweep', 'batch.yaml', '--ray', 'local', '--jobs', '2'), 'jobs: Ray knows'),
+        (('predict', 'nowhere', '--ray', 'local'), 'nowhere: there is no such file'),
+        (('compare', 'nowhere'), 'nowhere: there is no such folder'),
+        (('finetune', '--out', 'x'), 'name the model to begin with'),
         (('info', 'nowhere'), 'nowhere: there is no such folder'),
         (('check', 'nowhere.csv', '--root', ''), 'nowhere.csv: there is no such file'),
         (('score', 'nowhere.csv'), 'say which data'),

@@ -8,7 +8,8 @@ from conftest import ROOT, run
 
 FRAMEWORKS = ('tensorflow', 'keras', 'torch', 'transformers')
 PLOTS = ('matplotlib.pyplot', 'seaborn', 'skimage', 'sklearn')
-LIGHT = ('files', 'toy', 'data', 'augment', 'measure', 'postprocess', 'submit', 'run', 'scale')
+LIGHT = ('files', 'toy', 'data', 'augment', 'measure', 'postprocess', 'submit', 'run', 'scale',
+         'photographs')
 ROOMS = {  # module -> our modules that it may import; LATER: those that it may in a function, too
     'files': (),
     'toy': (),
@@ -21,10 +22,13 @@ ROOMS = {  # module -> our modules that it may import; LATER: those that it may 
     'postprocess': ('measure', 'data', 'files'),
     'attack': ('nets', 'measure', 'augment', 'data', 'files'),
     'submit': ('data', 'measure', 'files'),
+    'photographs': ('postprocess', 'measure', 'data', 'files'),
     'run': ('data', 'files', 'submit'),
     'scale': ('run', 'data', 'files'),
 }
-LATER = {'attack': {'classify'}, 'run': {'scale'}}  # the command hands a sweep over
+LATER = {'attack': {'classify'}, 'run': {'scale', 'photographs'},  # the command hands over
+         'photographs': {'nets', 'classify', 'segment'},
+         'scale': {'photographs', 'segment', 'augment'}}
 PROMISED = {
     'data': 'VOC_CLASSES VOID Sample VocDataset open_voc toy_voc write_kaggle write_voc '
     'show_samples show_mask',
@@ -41,7 +45,8 @@ PROMISED = {
     'submit': 'rle_encode rle_decode encode_labels encode_mask write_submission '
     'read_submission check_submission score_submission',
     'run': 'run_pipeline main',
-    'scale': 'run_sweep show_sweep',
+    'scale': 'run_sweep show_sweep compare_runs predict fine_tune',
+    'photographs': 'find_photographs Predictor predict',
 }
 
 

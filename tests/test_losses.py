@@ -9,7 +9,15 @@ import pytest
 import torch
 from conftest import run
 
-from voc_cv.segment import Decoder, own_size
+from voc_cv.segment import (
+    Decoder,
+    class_weights,
+    fit_decoder,
+    known_classes,
+    more_than_one,
+    own_size,
+    pixel_cross_entropy,
+)
 
 BACKENDS = [b for b in ('tensorflow', 'torch', 'jax') if importlib.util.find_spec(b)]
 ANSWERS = '''
@@ -33,6 +41,26 @@ losses = {
 answers['losses'] = {name: array(f(truth, logits)) for name, f in losses.items()}
 answers['losses']['weighted'] = array(weighted_cross_entropy(truth, logits, [1, 3, 1]))
 answers['sum'] = array(named_loss('weighted+dice', [1, 3, 1])(truth, logits))
+
+# all is void: nothing is lost, and a step, momentum and all, moves nothing
+names = ['cross-entropy', 'weighted', 'focal', 'dice', 'jaccard', 'tversky', 'focal-tversky']
+void = np.full_like(truth, 255)
+answers['void'] = [array(named_loss(n, [1, 3, 1])(void, logits)) for n in names]
+class Moved(layers.Layer):
+    def build(self, shape): self.s = self.add_weight(shape=(1, 3, 3), initializer='zeros')
+    def call(self, x): return x + self.s
+everything = '+'.join(names)
+def trained(x, y, loss):
+    "What one step down a loss's slope moves the logits by."
+    model = keras.Sequential([keras.Input((1, 3, 3)), Moved()])
+    model.compile(keras.optimizers.SGD(1.), loss=loss)
+    history = model.fit(x, y, batch_size=1, verbose=0).history['loss']
+    return history + array(model.layers[-1].s)
+answers['void step'] = trained(logits, void, named_loss(everything, [1, 3, 1]))
+# a network that is certain: 1 - p is 0, and a power of it below 1 has no slope there
+certain = np.where(np.arange(3) == truth[..., None] % 254, 100., -100.).astype(np.float32)
+answers['certain'] = [
+    trained(certain, truth, lambda t, z, g=g: focal_loss(t, z, gamma=g)) for g in (0., .5, 2.)]
 
 # the same loss out of Keras' own training, which might swap what a loss is given
 inputs = keras.Input((1, 3, 3))
@@ -77,6 +105,11 @@ print(json.dumps(answers))
 '''
 
 
+def flat(nested):
+    "The numbers of lists in lists."
+    return np.concatenate([np.ravel(part) for part in nested])
+
+
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_borrowed_steps_by_hand(backend):
     done = run(sys.executable, '-c', ANSWERS, KERAS_BACKEND=backend)
@@ -108,6 +141,9 @@ def test_borrowed_steps_by_hand(backend):
     # mean 2, variance 4 (divided by 2 values), with a tenth of the say; they began at 0 and 1
     np.testing.assert_allclose(np.squeeze(got['statistics']), [0.1 * 2, 0.9 + 0.1 * 4], rtol=1e-5)
     np.testing.assert_array_equal(np.squeeze(got['pooled']), [[5, 7], [13, 15]])
+    assert got['void'] == [0] * 7
+    assert np.abs(flat(got['void step'])).max() == 0
+    assert all(np.isfinite(flat(c)).all() and np.abs(flat(c)).max() < 1e-3 for c in got['certain'])
     # down the gradient, from scores that are those of p
     step = np.array([[1 - 0.5, -0.25, -0.25], [-0.5 * 3, (1 - 0.25) * 3, -0.25 * 3], [0, 0, 0]]) / 2
     np.testing.assert_allclose(np.squeeze(got['step']), step, atol=1e-6)
@@ -135,3 +171,46 @@ def test_a_decoder_in_training_knows_its_batch_only():
     np.testing.assert_allclose(norm.running_mean, np.full(10, 0.1 * 2), rtol=1e-6)
     # the variance is divided by 1 less than the number of values, unlike Keras'
     np.testing.assert_allclose(norm.running_var, np.full(10, 0.9 + 0.1 * 8), rtol=1e-6)
+
+
+def test_a_batch_of_which_nothing_counts():
+    "An unlabelled frame, and one of a class that weighs nothing: 0 and no slope, and no NaN."
+    z = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    weights = torch.tensor([1.0, 2.0, 0.0])
+    for truth, w in ((255, None), (255, weights), (2, weights)):
+        z.grad = None
+        loss = pixel_cross_entropy(z, torch.full((2, 4, 4), truth), w)
+        loss.backward()
+        assert loss.item() == 0 and z.grad.abs().max() == 0
+    some = torch.full((2, 4, 4), 255)
+    some[0, 1, 2] = 1
+    loss = pixel_cross_entropy(z, some, weights)
+    assert loss.item() == pytest.approx(-z[0, :, 1, 2].log_softmax(0)[1].item(), rel=1e-6)
+
+
+def test_a_training_with_an_unlabelled_frame_keeps_its_figures():
+    draws = torch.Generator().manual_seed(0)
+    maps = [
+        torch.randn(5, c, s, s, generator=draws).half() for c, s in ((40, 8), (112, 4), (320, 2))
+    ]
+    masks = torch.randint(0, 3, (5, 16, 16), generator=draws, dtype=torch.uint8)
+    masks[0] = 255
+    weights = class_weights(np.bincount(masks[1:].numpy().ravel(), minlength=21))
+    history = fit_decoder((maps, masks), (maps, masks), weights, 2, batch=1, device='cpu')[1]
+    assert np.isfinite(history.to_numpy()).all()
+
+
+def test_truth_of_the_losses_is_classes():
+    logits = np.zeros((1, 1, 2, 3), np.float32)
+    for wrong in ([[[0, 3]]], [[[0, -1]]], [[[0.0, 1.0]]]):
+        with pytest.raises(ValueError, match='truth: expected'):
+            known_classes(np.array(wrong), logits)
+
+
+def test_one_image_a_step_is_said_in_our_words():
+    norm = torch.nn.BatchNorm2d(3).train()
+    for images, name in (([1, 2], 'batch'), ([1], 'fit')):
+        with pytest.raises(ValueError, match=f'^{name}: .* 2 or more'), more_than_one(images):
+            norm(torch.zeros(1, 3, 1, 1))
+    with pytest.raises(ValueError, match='^another$'), more_than_one([1]):
+        raise ValueError('another')

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['build_cnn', 'Patches', 'PatchEncoder', 'build_vit', 'fit_keras', 'extract_features', 'fit_head', 'fit_heads',
-           'predict', 'save_classifier', 'load_classifier', 'load_detector', 'detect', 'detector_labels', 'combine',
-           'doubted_labels']
+           'predict', 'save_classifier', 'load_classifier', 'load_detector', 'detect', 'detector_scores',
+           'detector_labels', 'combine', 'doubted_labels', 'average_precision', 'mean_ap', 'label_metrics',
+           'relative_threshold', 'choose_labels', 'tune_thresholds', 'detection_counts', 'show_counts']
 
 # %% ../nbs/02_classify.ipynb #imports
 import importlib.util
@@ -31,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from keras import layers, ops
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -66,7 +67,7 @@ from voc_cv.data import (
     voc_palette,
     write_labels,
 )
-from .files import batches, cached_array, digest, progress, replacing, some
+from .files import batches, cached_array, digest, progress, replacing, some, zeros_and_ones
 
 # %% ../nbs/02_classify.ipynb #model-imports
 from voc_cv.measure import (
@@ -102,9 +103,28 @@ from voc_cv.nets import (
     weights_of,
 )
 
+# %% ../nbs/02_classify.ipynb #folder-imports
+from voc_cv.nets import (
+    brief,
+    check_found,
+    check_keras_file,
+    check_keras_model,
+    is_side,
+    one_size_at_a_time,
+    prepared,
+    read_classifier,
+    read_weights,
+    rebuilding,
+    say_missing,
+)
+
 # %% ../nbs/02_classify.ipynb #promised-imports
 # these names were promised under `voc_cv.classify`, too
 from .measure import average_precision, detection_counts, show_counts  # noqa: F401
+from .nets import input_size  # noqa: F401
+
+_all_ = ['average_precision', 'mean_ap', 'label_metrics', 'relative_threshold', 'choose_labels',
+         'tune_thresholds', 'detection_counts', 'show_counts']
 
 # %% ../nbs/02_classify.ipynb #probabilities
 def probabilities(
@@ -366,7 +386,7 @@ def categorical_accuracy(
     scores,  # (N,C) float
 ) -> float:  # 0..1
     "The share of rows whose largest score is where the first label is, as Keras counts it."
-    return float((np.argmax(y_true, 1) == np.argmax(scores, 1)).mean())
+    return float((np.argmax(zeros_and_ones(y_true, 'y_true'), 1) == np.argmax(scores, 1)).mean())
 
 # %% ../nbs/02_classify.ipynb #judge-keras
 def spread(
@@ -612,12 +632,14 @@ def fold_numbers(
     seed: int = 0,  # of the drawing of lots
 ) -> np.ndarray:  # int (N,), 0..folds-1
     "Folds that share out each class in proportion."
-    labels, fold = np.asarray(labels, bool), np.zeros(len(labels), int)
+    labels, fold = zeros_and_ones(labels, 'labels'), np.zeros(len(labels), int)
     if not 2 <= folds <= len(labels):
         raise ValueError(f'folds: expected 2 to {len(labels)}, the number of images, got {folds}')
     for k in range(folds - 1):
         rest = np.flatnonzero(fold == k)
         fold[rest[~stratify(labels[rest], 1 / (folds - k), seed + k)]] = k + 1
+    for empty in np.flatnonzero(np.bincount(fold, minlength=folds) == 0):  # of so few images
+        fold[np.flatnonzero(fold == np.bincount(fold).argmax())[0]] = empty
     return fold
 
 # %% ../nbs/02_classify.ipynb #fit-heads
@@ -738,17 +760,19 @@ def load_torch(
     about: dict,  # its classifier.json
 ) -> Classifier:
     "Backbone and heads from a folder; other weights of the backbone than the head's are refused."
-    net, weights = load_backbone(about['backbone']), load_file(folder / 'head.safetensors')
+    net, weights = load_backbone(about['backbone']), read_weights(folder / 'head.safetensors')
     tuned = (folder / 'net.safetensors').is_file()
-    if tuned: net.load_state_dict(load_file(folder / 'net.safetensors'))
+    with rebuilding(folder):
+        if tuned: net.load_state_dict(read_weights(folder / 'net.safetensors'))
     if weights_digest(net) != about['weights']:
         raise ValueError(
             f'{folder}: its head was trained on other weights of {about["backbone"]} than the ones '
             'found; bring those back, or train anew')
-    count = 1 + max(int(k.split('.')[0]) for k in weights)
-    hidden, width = weights['0.layers.1.weight'].shape
-    heads = Heads([Head(width, hidden) for _ in range(count)])
-    heads.load_state_dict(weights)
+    with rebuilding(folder / 'head.safetensors'):
+        count = len({k.split('.')[0] for k in weights})
+        hidden = len(weights['0.layers.1.weight'])
+        heads = Heads([Head(net.width, hidden) for _ in range(count)])
+        heads.load_state_dict(weights)
     recipe = about.get('recipe', 'sigmoid')  # older folders do not say
     model = Classifier(net, heads, about['threshold'], about['backbone'], recipe)
     model.tuned = tuned
@@ -760,15 +784,14 @@ def load_classifier(
 ):  # a `Classifier` or a `KerasClassifier`, frozen
     """A classifier from its folder.
 
-    Raises `FileNotFoundError` without a classifier.json, and `ValueError` if the backbone that is
-    found here is not the one that the head was trained on."""
-    folder = Path(folder)
-    if not (folder / 'classifier.json').is_file():
-        raise FileNotFoundError(
-            f'{folder}: holds no classifier.json; name a folder that save_classifier wrote')
-    about = json.loads((folder / 'classifier.json').read_text())
-    if 'backbone' in about: return load_torch(folder, about)
-    model = keras.saving.load_model(folder / 'model.keras', compile=False, safe_mode=True)
+    Raises `FileNotFoundError` without a classifier.json, and `ValueError` if anything is wrong with
+    the folder, or the backbone found here is not the one that the head was trained on."""
+    about, file = read_classifier(folder), Path(folder) / 'model.keras'
+    if 'backbone' in about: return load_torch(Path(folder), about)
+    check_keras_file(file)
+    with rebuilding(file):
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+        check_keras_model(model, file, (len(VOC_CLASSES),))
     return KerasClassifier(model, about['recipe'], about['threshold'])
 
 # %% ../nbs/02_classify.ipynb #known-labels
@@ -854,7 +877,7 @@ def onnx_session(
     there = [p for p in wanted if p in onnxruntime.get_available_providers()]
     try: session = onnxruntime.InferenceSession(str(path), providers=there)
     except Exception as e:  # onnxruntime has no class of errors of its own
-        raise ValueError(f'detector: {path} cannot be read as an ONNX model ({e}); '
+        raise ValueError(f'detector: {path} cannot be read as an ONNX model ({brief(e)}); '
                          'export or download it again') from e
     inputs = {i.name: i.shape for i in session.get_inputs()}
     outputs = {o.name for o in session.get_outputs()}
@@ -862,11 +885,11 @@ def onnx_session(
     if not takes or not {'labels', 'boxes', 'scores'} <= outputs:
         raise ValueError(
             f'detector: {path} must take images and orig_target_sizes and give labels, boxes and '
-            f'scores; it takes {some(inputs)} and gives {some(outputs)}')
-    n, _, h, w = inputs['images']
-    if not (isinstance(h, int) and isinstance(w, int)):
-        raise ValueError(f'detector: {path} must have a fixed height and width, it has {h} x {w}; '
-                         'export it with fixed ones')
+            f'scores; it takes {brief(some(inputs))} and gives {brief(some(outputs))}')
+    n, c, h, w = [*inputs['images'], None, None, None, None][:4]
+    if not (is_side(h) and is_side(w)) or isinstance(c, int) and c != 3:
+        raise ValueError(f'detector: {path} must take images of a fixed height and width, with 3 '
+                         f'colours before them, it takes {brief(inputs["images"])}; export it so')
     return session, n if isinstance(n, int) else None, h, w
 
 # %% ../nbs/02_classify.ipynb #in-steps
@@ -898,8 +921,8 @@ def onnx_detector(
         x = squares.transpose(0, 3, 1, 2) / np.float32(255)
         sizes = np.array([i.shape[1::-1] for i in images], np.int64)
         given = {'images': x, 'orig_target_sizes': sizes}
-        answer = session.run(['labels', 'scores', 'boxes'], given)
-        return [*zip(*answer, strict=True)]
+        with rebuilding(path):
+            return [*zip(*session.run(['labels', 'scores', 'boxes'], given), strict=True)]
     return lambda images: in_steps([*images], step, one_batch), dict(enumerate(COCO_CLASSES))
 
 # %% ../nbs/02_classify.ipynb #transformers-detector
@@ -913,11 +936,11 @@ def transformers_detector(
     model.to(device)
     @torch.inference_mode()
     def look(images):
-        answer = model(**processor(images=[*images], return_tensors='pt').to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_object_detection(answer, 0., sizes)
         return [tuple(f[k].cpu().numpy() for k in ('labels', 'scores', 'boxes')) for f in found]
-    return look, model.config.id2label
+    return partial(one_size_at_a_time, answer=look), model.config.id2label
 
 # %% ../nbs/02_classify.ipynb #load-detector
 def load_detector(
@@ -929,11 +952,13 @@ def load_detector(
 
     Raises `FileNotFoundError` or `ValueError` if there is no such file or it is no detector."""
     device, file = best_device(device), Path(name)
-    if file.suffix != '.onnx': return transformers_detector(name, revision, device)
-    if not file.is_file():
+    if file.suffix == '.onnx' and not file.is_file():
         raise FileNotFoundError(
             f'detector: there is no file {file}; name an exported detector, a folder or a hub id')
-    return onnx_detector(file, device)
+    if file.suffix == '.onnx': return onnx_detector(file, device)
+    look, names = transformers_detector(name, revision, device)
+    say_missing(names, name, 'detector')
+    return look, names
 
 # %% ../nbs/02_classify.ipynb #voc-boxes
 def voc_boxes(
@@ -944,9 +969,9 @@ def voc_boxes(
 ) -> list:  # of tuples: id, VOC's name, score, left, top, right, bottom
     "An image's boxes of VOC's classes, the surest first."
     rows = []
-    labels, scores, boxes = found
+    labels, scores, boxes = check_found(found, id)
     for i in np.argsort(-scores, kind='stable'):
-        number = table[labels[i]] if labels[i] < len(table) else 0
+        number = table[labels[i]] if 0 <= labels[i] < len(table) else 0
         if scores[i] < least or not number: continue
         rows.append((id, VOC_CLASSES[number - 1], float(scores[i]), *map(float, boxes[i])))
     return rows
@@ -1009,6 +1034,9 @@ def detector_labels(
     threshold: float = .9,  # the original notebook's
 ) -> pd.DataFrame:  # bool, Id x classes
     "Which classes have a box that scores at least `threshold`; an image may have none."
+    if not threshold > 0:
+        raise ValueError(f'threshold: expected a number above 0, for 0 is a class that was not '
+                         f'found, got {threshold}')
     return detector_scores(found, ids) >= threshold
 
 # %% ../nbs/02_classify.ipynb #surest-pixel
@@ -1095,7 +1123,7 @@ def pool_weights(
     "How much each model should count in `combine`: coefficients of a logistic regression, scaled."
     from sklearn.linear_model import LogisticRegression
     x = np.stack([log_odds(t).ravel() for t in tables], 1)
-    regression = LogisticRegression(C=100.).fit(x, np.asarray(y_true, bool).ravel())
+    regression = LogisticRegression(C=100.).fit(x, zeros_and_ones(y_true, 'y_true').ravel())
     weights = regression.coef_[0].clip(0)
     return weights / weights.sum() if weights.any() else np.full(len(tables), 1 / len(tables))
 
@@ -1678,7 +1706,7 @@ def confident_mistakes(
     most: int = 4,  # images
 ) -> pd.DataFrame:  # columns row (of the image), class (its name), score; the worst first
     "The images with the largest gap between a probability and the truth, and its class."
-    truth, scores = np.asarray(truth), np.asarray(scores)
+    truth, scores = zeros_and_ones(truth, 'truth'), np.asarray(scores)
     gap = np.abs(truth - scores)
     rows = np.argsort(-gap.max(1), kind='stable')[:most]
     wrong = gap[rows].argmax(1)

@@ -63,6 +63,37 @@ def check_array(
     raise ValueError(
         f'{name}: expected a numpy array of dtype {np.dtype(dtype)} and shape ({sides}), got {got}')
 
+# %% ../nbs/files.ipynb #wrong-label
+def label_cure(value) -> str:
+    "What to do about a number that is no label."
+    if value != value: return 'NaN is unknown: leave those images out'
+    if value == -1:
+        return ("-1 means unknown in the contest's tables (predict it first) "
+                "and 'no' in VOC's own label files (take labels == 1)")
+    if 0 < value < 1: return 'probabilities become labels by a threshold, see choose_labels'
+    return 'of counts and class numbers make a column for each class first'
+
+# %% ../nbs/files.ipynb #zeros-and-ones
+def zeros_and_ones(
+    values,  # an array, a table, a list or a tensor of any shape
+    name: str,  # what to call it in the error
+):  # numpy bool, of the same shape
+    "Truth or answers as bool; a `ValueError` with the cure for all but bool and exactly 0 and 1."
+    import numpy as np
+    array = np.asarray(values)
+    if array.dtype == bool: return array
+    if array.dtype == object:  # a table of several kinds, or a list with something odd in it
+        odd = [v for v in array.ravel() if not isinstance(v, (bool, int, float, np.generic))]
+        if not odd: array = array.astype(float)
+    if array.dtype.kind not in 'iuf':
+        raise ValueError(f'{name}: expected True and False, or 0 and 1, got {array.dtype} '
+                         f'({some(map(repr, array.ravel().tolist()), 3)})')
+    wrong = array[(array != 0) & (array != 1)]
+    if not wrong.size: return array == 1
+    got = some((f'{v:.10g}' for v in np.unique(wrong)), 3)
+    raise ValueError(f'{name}: expected True and False, or 0 and 1, got {got}; '
+                     f'{label_cure(wrong[0])}')
+
 # %% ../nbs/files.ipynb #part-of
 def this_host() -> str:
     "The name of this machine, of letters and digits."

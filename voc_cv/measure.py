@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .data import OKABE_ITO, VOC_CLASSES, VOID, voc_palette
-from .files import some
+from .files import some, zeros_and_ones
 
 # %% ../nbs/measure.ipynb #show-grid
 def show_grid(
@@ -45,7 +45,8 @@ def dice(
     other: float,  # size of the other
 ) -> float:  # 0..1
     "Dice's coefficient, 2|A and B| / (|A| + |B|); 1 where both sets are empty."
-    return float(2 * both / (one + other)) if one + other else 1.
+    both, one, other = float(both), float(one), float(other)  # bytes would overflow
+    return 2 * both / (one + other) if one + other else 1.
 
 # %% ../nbs/measure.ipynb #same-shape
 def check_same_shape(truth, pred):
@@ -53,53 +54,83 @@ def check_same_shape(truth, pred):
     if truth.shape != pred.shape:
         raise ValueError(f'pred: expected the shape of the truth, {truth.shape}, got {pred.shape}')
 
+def as_integers(
+    values,  # a mask, an array of any shape
+    name: str,  # what to call it in the error
+) -> np.ndarray:  # the same numbers
+    "An array of integers or bool, or a `ValueError`: half of a class is no class."
+    values = np.asarray(values)
+    if values.dtype.kind in 'biu': return values
+    raise ValueError(f'{name}: expected integers, got {values.dtype}; of scores take the argmax, '
+                     'of whole numbers .astype(int)')
+
+# %% ../nbs/measure.ipynb #judged
+def check_range(
+    name: str,  # what to call it in the error
+    values: np.ndarray,  # integers
+    n_classes: int,  # how many there are
+    others: str = '',  # what else may stand there, for the error
+) -> None:
+    "Raise a `ValueError` unless the `values` are classes, 0 to `n_classes` - 1."
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high >= n_classes:
+        wrong = np.unique(values[(values < 0) | (values >= n_classes)])
+        raise ValueError(f'{name}: expected classes 0 to {n_classes - 1}{others}, '
+                         f'got {some(wrong)}')
+
+def judged(
+    truth,  # integers of any shape, 0..n_classes-1, or `ignore`
+    pred,  # integers of the same shape
+    n_classes: int = 21,  # background among them
+    ignore: int = VOID,  # the number of pixels that have no truth
+) -> tuple:  # bool, where the truth is unknown; truth and pred, 0 where they do not count
+    "Two masks by the one rule of void: unknown truth counts for nobody, predicted void is 0."
+    truth, pred = as_integers(truth, 'truth'), as_integers(pred, 'pred')
+    check_same_shape(truth, pred)
+    void = truth == ignore
+    claims = ~void if 0 <= ignore < n_classes else ~void & (pred != ignore)
+    truth, pred = truth * ~void, pred * claims
+    check_range('truth', truth, n_classes, f' or {ignore}')
+    check_range('pred', pred, n_classes)
+    return void, truth, pred
+
 # %% ../nbs/measure.ipynb #foreground-dice
 def foreground_dice(
-    truth: np.ndarray,  # uint8 (H,W), 0 background, 1..20 classes, 255 void
-    pred: np.ndarray,  # uint8 (H,W), 0 background, 1..20 classes
+    truth: np.ndarray,  # integers (H,W), 0 background, 1..20 classes, 255 void
+    pred: np.ndarray,  # integers (H,W), 0 background, 1..20 classes; 255 claims nothing, like 0
 ) -> float:  # 0..1
-    "Dice of the object pixels of two masks; void is ignored; 1 where neither has an object."
-    check_same_shape(truth, pred)
-    known = truth != VOID
-    right = (truth == pred) & (truth > 0) & known
-    return dice(right.sum(), ((truth > 0) & known).sum(), ((pred > 0) & known).sum())
+    """Dice of the object pixels of two masks; 1 where neither has an object.
 
-# %% ../nbs/measure.ipynb #check-range
-def check_range(name, values, largest, n_classes):
-    "Raise a `ValueError` unless the `values` lie in 0..`largest`."
-    low, high = values.min(), values.max()
-    if low < 0 or high > largest:
-        raise ValueError(f'{name}: expected classes 0 to {n_classes - 1}, got {low} to {high}')
+    Where the truth is void a pixel is ignored. `ValueError` for numbers that are no class."""
+    _, truth, pred = judged(truth, pred)
+    right = (truth == pred) & (truth > 0)
+    return dice(right.sum(), (truth > 0).sum(), (pred > 0).sum())
 
 # %% ../nbs/measure.ipynb #confusion
 def confusion_matrix(
     truth: np.ndarray,  # integers of any shape, 0..n_classes-1, or `ignore`
-    pred: np.ndarray,  # integers of the same shape, 0..n_classes-1
-    n_classes: int = 21,  # background among them; at most 256
-    ignore: int = VOID,  # the number of pixels that have no truth, 0..255
+    pred: np.ndarray,  # integers of the same shape, 0..n_classes-1; `ignore` counts as 0
+    n_classes: int = 21,  # background among them; 1 or more
+    ignore: int = VOID,  # the number of pixels that have no truth; any integer
 ) -> np.ndarray:  # int64 (n_classes,n_classes), rows truth, columns prediction
     """How many pixels of each true class were given each class, where the truth is known.
     A `ValueError` says which shape or number is wrong."""
-    check_same_shape(truth, pred)
-    if not truth.size: return np.zeros((n_classes, n_classes), np.int64)
-    if pred.max() >= n_classes: pred = np.where(truth == ignore, 0, pred)
-    check_range('truth', truth, 255, n_classes)
-    check_range('pred', pred, n_classes - 1, n_classes)
-    pairs = np.multiply(truth, np.uint16(n_classes), dtype=np.uint16, casting='unsafe')
-    pairs = pairs + pred.astype(np.uint16)
-    counts = np.bincount(pairs.ravel(), minlength=256 * n_classes).reshape(256, n_classes)
-    wrong = {*(np.flatnonzero(counts[n_classes:].any(1)) + n_classes)} - {ignore}
-    if wrong:
-        raise ValueError(f'truth: expected classes 0 to {n_classes - 1} or {ignore}, '
-                         f'got {some(sorted(wrong))}')
-    if ignore < n_classes: counts[ignore] = 0
-    return counts[:n_classes]
+    if n_classes < 1: raise ValueError(f'n_classes: expected 1 or more, got {n_classes}')
+    void, truth, pred = judged(truth, pred, n_classes, ignore)
+    end = n_classes ** 2  # the number of the pixels that do not count
+    kind = np.uint16 if end < 2 ** 16 else np.int64
+    pairs = truth.astype(kind) * n_classes + pred.astype(kind) + void.astype(kind) * end
+    counts = np.bincount(pairs.ravel(), minlength=end + 1)
+    return counts[:end].reshape(n_classes, n_classes)
 
 # %% ../nbs/measure.ipynb #iou
 def iou(
     confusion: np.ndarray,  # int64 (n,n), rows truth
 ) -> np.ndarray:  # float (n,), 0..1; NaN for a class that neither side has
     "Intersection over union of each class (Jaccard 1912)."
+    confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or len({*confusion.shape}) > 1:
+        raise ValueError(f'confusion: expected a matrix (n,n), got {confusion.shape}')
     both = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - both
     return np.divide(both, union, out=np.full(len(confusion), np.nan), where=union > 0)
@@ -123,7 +154,7 @@ def finite_mean(values):
 
 # %% ../nbs/measure.ipynb #mask-metrics
 def mask_metrics(
-    pairs,  # iterable of (truth, prediction), uint8 (H,W) each; sizes may differ between pairs
+    pairs,  # iterable of (truth, prediction), as `foreground_dice` takes them; of any sizes
 ) -> tuple[dict, np.ndarray, list]:  # figures; confusion matrix, int64 (21,21); each image's Dice
     """Foreground Dice (mean over images), and mIoU with and without background, F-score and
     pixel accuracy of the confusion matrix of all images. A `ValueError` if there is no image."""
@@ -140,11 +171,20 @@ def mask_metrics(
         'images': len(scores)}
     return figures, confusion, scores
 
+# %% ../nbs/measure.ipynb #voc-matrix
+def check_voc_matrix(confusion):
+    "Raise a `ValueError` unless a confusion matrix has VOC's 21 classes, to which names belong."
+    n = len(VOC_CLASSES) + 1
+    if np.shape(confusion) != (n, n):
+        raise ValueError(f'confusion: expected background and the {n - 1} classes, ({n}, {n}), '
+                         f'got {np.shape(confusion)}')
+
 # %% ../nbs/measure.ipynb #class-scores
 def class_scores(
     confusion: np.ndarray,  # int64 (21,21), rows truth
 ) -> pd.DataFrame:  # background and the 20 classes x (IoU, Dice: 0..1 or NaN; pixels: int)
     "IoU and Dice of each class, NaN where neither side has it, and the number of its true pixels."
+    check_voc_matrix(confusion)
     share = iou(confusion)
     columns = {'IoU': share, 'Dice': 2 * share / (1 + share), 'pixels': confusion.sum(1)}
     return pd.DataFrame(columns, ['background', *VOC_CLASSES])
@@ -171,6 +211,7 @@ def show_confusion(
     from matplotlib.colors import PowerNorm
     if by not in ('row', 'column'):
         raise ValueError(f"by: expected 'row' or 'column', got {by!r}")
+    check_voc_matrix(confusion)
     shown = pick_classes(confusion, classes)
     total = confusion.sum(1 if by == 'row' else 0, keepdims=True)
     share = np.full(confusion.shape, np.nan)
@@ -208,21 +249,30 @@ def precision_recall(y_true, scores):
     seen = np.flatnonzero(last) + 1
     return hits / hits[-1], hits / seen
 
+# %% ../nbs/measure.ipynb #finite
+def finite(
+    scores,  # numbers: an array, a table, a list
+) -> np.ndarray:  # of the same shape; floats keep their precision
+    "Scores as an array, or a `ValueError` if some are no finite numbers."
+    scores = np.asarray(scores)
+    if scores.dtype.kind not in 'biuf':
+        raise ValueError(f'scores: expected numbers, got {scores.dtype}')
+    wrong = (~np.isfinite(scores)).sum()
+    if wrong: raise ValueError(f'scores: expected finite numbers, got {wrong} that are not')
+    return scores
+
 # %% ../nbs/measure.ipynb #average-precision
 def average_precision(
-    y_true,  # (N,) bool, which images have the class
+    y_true,  # (N,) bool or 0/1, which images have the class
     scores,  # (N,) float, higher means more likely; any range
     style: str = 'voc2010',  # 'voc2010': monotone area; 'voc2007': 11 points; 'sklearn': raw steps
 ) -> float:  # 0..1; NaN without a positive
     """Average precision of one class (Everingham et al. 2010); equal scores count as one step.
-    A `ValueError` for another style, unequal shapes, or scores that are not finite."""
-    y_true, scores = np.asarray(y_true, bool), np.asarray(scores, float)
+    A `ValueError` for another style, unequal shapes, labels that are none, scores not finite."""
+    y_true, scores = zeros_and_ones(y_true, 'y_true'), finite(scores).astype(float)
     if y_true.shape != scores.shape or y_true.ndim != 1:
         raise ValueError('expected y_true and scores of one shape (N,), '
                          f'got {y_true.shape} and {scores.shape}')
-    if not np.isfinite(scores).all():
-        wrong = (~np.isfinite(scores)).sum()
-        raise ValueError(f'scores: expected finite numbers, got {wrong} that are not')
     if style not in ('voc2007', 'voc2010', 'sklearn'):
         raise ValueError(f"style: expected 'voc2010', 'voc2007' or 'sklearn', got {style!r}")
     if not y_true.any(): return np.nan
@@ -234,39 +284,50 @@ def average_precision(
         return float(np.mean(best))
     return float((np.diff(recall, prepend=0) * precision).sum())
 
+# %% ../nbs/measure.ipynb #check-tables
+def check_tables(**tables):  # by the names of the arguments
+    "Raise a `ValueError` unless these are tables of one shape, with the same rows and columns."
+    names, shapes = [*tables], [np.shape(t) for t in tables.values()]
+    if len(shapes[0]) != 2 or len({*shapes}) > 1:
+        raise ValueError(f'expected {", ".join(names)} of one shape (N,20), '
+                         f'got {", ".join(map(str, shapes))}')
+    frames = {n: t for n, t in tables.items() if isinstance(t, pd.DataFrame)}
+    for name, table in frames.items():
+        for side in ('index', 'columns'):
+            first = getattr(frames[[*frames][0]], side)
+            if not getattr(table, side).equals(first):
+                raise ValueError(f'{name}: its {side} must equal the {side} of {[*frames][0]}; '
+                                 'bring both into one order, for example with .loc')
+
+def some_images(table):
+    "The number of a table's rows, or a `ValueError` if it has none."
+    if len(table): return len(table)
+    raise ValueError('y_true: there is no image')
+
 # %% ../nbs/measure.ipynb #mean-ap
 def mean_ap(
-    y_true,  # (N,20) bool, rows of images
+    y_true,  # (N,20) bool or 0/1, rows of images
     scores,  # (N,20) float, higher means more likely
     style: str = 'voc2010',  # or 'voc2007', 'sklearn'; see `average_precision`
 ) -> float:  # 0..1; NaN without a positive
     "Mean of the average precision over the classes that have a positive."
-    y, scores = np.asarray(y_true, bool), np.asarray(scores)
-    if y.shape != scores.shape:
-        raise ValueError('expected y_true and scores of one shape (N,20), '
-                         f'got {y.shape} and {scores.shape}')
+    check_tables(y_true=y_true, scores=scores)
+    y, scores = zeros_and_ones(y_true, 'y_true'), finite(scores)
     each = [average_precision(a, b, style) for a, b in zip(y.T, scores.T, strict=True) if a.any()]
     return float(np.mean(each)) if each else np.nan
 
-# %% ../nbs/measure.ipynb #check-tables
-def check_tables(y, scores, predicted):
-    "Raise a `ValueError` unless truth, scores and answers are tables of one shape."
-    if not y.shape == scores.shape == predicted.shape:
-        raise ValueError('expected y_true, scores and predicted of one shape (N,20), '
-                         f'got {y.shape}, {scores.shape} and {predicted.shape}')
-
 # %% ../nbs/measure.ipynb #label-metrics
 def label_metrics(
-    y_true,  # (N,20) bool
+    y_true,  # (N,20) bool or 0/1
     scores,  # (N,20) float, higher means more likely
-    predicted,  # (N,20) bool, what was made of the scores
+    predicted,  # (N,20) bool or 0/1, what was made of the scores
 ) -> dict:  # name -> number: shares 0..1, and how many classes and images counted
     """How good multi-label predictions are: mAP by three customs and macro F1 over the classes that
     have a positive, micro and per-image F1, precision and recall of all answers (0 where nothing
     was said or is there), label accuracy and exact match."""
-    y, p, scores = np.asarray(y_true, bool), np.asarray(predicted, bool), np.asarray(scores)
-    check_tables(y, scores, p)
-    has = y.any(0)
+    check_tables(y_true=y_true, scores=scores, predicted=predicted)
+    y, p = zeros_and_ones(y_true, 'y_true'), zeros_and_ones(predicted, 'predicted')
+    scores, has, n = finite(scores), y.any(0), some_images(y)
     return {
         'mAP': mean_ap(y, scores),
         'mAP voc2007': mean_ap(y, scores, 'voc2007'),
@@ -279,27 +340,44 @@ def label_metrics(
         'label accuracy': float((y == p).mean()),
         'exact match': float((y == p).all(1).mean()),
         'classes': int(has.sum()),
-        'images': len(y)}
+        'images': n}
+
+# %% ../nbs/measure.ipynb #score-rows
+def score_rows(scores) -> np.ndarray:
+    "A table of finite scores, (N,C) with C at least 1, as an array."
+    array = finite(scores)
+    if array.ndim == 2 and array.shape[1]: return array
+    raise ValueError(f'scores: expected a row for each image, (N,20), got shape {array.shape}')
 
 # %% ../nbs/measure.ipynb #relative-threshold
 def relative_threshold(
     scores,  # (N,20) float, 0 or more
     share: float = .5,  # of the largest score of the image, 0..1
 ) -> np.ndarray:  # (N,20) bool
-    "The classes that score at least `share` of their image's best: the original notebook's rule."
-    scores = np.asarray(scores)
-    return scores >= share * scores.max(1, keepdims=True)
+    """The classes that score at least `share` of their image's best, and more than 0: the original
+    notebook's rule. An image in which nothing scores has no class."""
+    scores = score_rows(scores)
+    if scores.min(initial=0) < 0:
+        raise ValueError(f'scores: expected 0 or more, got {scores.min():.3g}; '
+                         'of logits take the sigmoid or the softmax first')
+    if not 0 <= share <= 1: raise ValueError(f'share: expected 0 to 1, got {share}')
+    return (scores >= share * scores.max(1, keepdims=True, initial=0)) & (scores > 0)
 
 # %% ../nbs/measure.ipynb #choose-labels
 def choose_labels(
-    scores,  # (N,20) float
-    threshold,  # a number, or (20,) for each class its own
+    scores,  # (N,20) float, 0..1
+    threshold,  # a number above 0, or (20,) for each class its own
     at_least_one: bool = True,  # every image has its best class, however little it scores
 ) -> np.ndarray:  # (N,20) bool
-    "The classes that score at least `threshold`, and the best one of each image."
-    scores = np.asarray(scores)
+    """The classes that score at least `threshold`, and the best one of each image.
+    Where all classes score the same there is no best one."""
+    scores, threshold = score_rows(scores), np.asarray(threshold)
+    if not (threshold > 0).all():
+        raise ValueError(f'threshold: expected numbers above 0, for a class that scores 0 was not '
+                         f'found, got {some(threshold.ravel())}')
     best = np.arange(scores.shape[1]) == scores.argmax(1)[:, None]
-    return (scores >= threshold) | at_least_one & best
+    differ = scores.max(1) > (scores.min(1) if scores.shape[1] > 1 else 0)
+    return (scores >= threshold) | at_least_one & best & differ[:, None]
 
 # %% ../nbs/measure.ipynb #nearest-good
 def nearest_good(grid, f1s, error, neutral):
@@ -318,7 +396,7 @@ def f1_curve(hits, sizes, rows) -> tuple[np.ndarray, float]:
 
 # %% ../nbs/measure.ipynb #tune-threshold
 def tune_thresholds(
-    y_true,  # (N,20) bool, of images that were not trained on
+    y_true,  # (N,20) bool or 0/1, of images that were not trained on
     scores,  # (N,20) float, 0..1
     per_class: bool = False,  # a threshold for each class
     draws: int = 50,  # of the bootstrap that measures the standard error
@@ -326,8 +404,13 @@ def tune_thresholds(
 ):  # a number, or float (20,) with `per_class`; of .02, .04 ... .98
     """The threshold(s) nearest to 0.5 (a class's own: to the common one) whose F1, the best class
     of each image taken at least, is within one standard error of the best."""
-    y, scores = np.asarray(y_true, bool), np.asarray(scores)
-    rows = np.random.default_rng(seed).integers(0, len(y), (draws, len(y)))
+    check_tables(y_true=y_true, scores=scores)
+    y, scores = zeros_and_ones(y_true, 'y_true'), finite(scores)
+    n = some_images(y)
+    if scores.min() < 0 or scores.max() > 1:
+        raise ValueError(f'scores: expected 0 to 1, got {scores.min():.3g} to {scores.max():.3g}; '
+                         'of logits take the sigmoid first')
+    rows = np.random.default_rng(seed).integers(0, n, (draws, n))
     chosen = np.stack([choose_labels(scores, t) for t in GRID])  # (T,N,20)
     hits = chosen & y
     sizes = chosen.astype(np.uint8) + y
@@ -353,19 +436,20 @@ def wilson(
 
 # %% ../nbs/measure.ipynb #bootstrap
 def bootstrap(
-    y_true,  # (N,20) bool
+    y_true,  # (N,20) bool or 0/1
     scores,  # (N,20) float, higher means more likely
-    predicted,  # (N,20) bool, what was made of the scores
+    predicted,  # (N,20) bool or 0/1, what was made of the scores
     times: int = 200,  # how many draws
     seed: int = 0,  # of the draws
 ) -> pd.DataFrame:  # rows: the draws; columns: mAP (VOC 2010 area) and micro F1, 0..1
     "mAP and micro F1 of images drawn with replacement (Efron 1979)."
-    y, scores, said = np.asarray(y_true, bool), np.asarray(scores), np.asarray(predicted, bool)
-    check_tables(y, scores, said)
+    check_tables(y_true=y_true, scores=scores, predicted=predicted)
+    y, said = zeros_and_ones(y_true, 'y_true'), zeros_and_ones(predicted, 'predicted')
+    scores, n = finite(scores), some_images(y)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(times):
-        i = rng.integers(0, len(y), len(y))
+        i = rng.integers(0, n, n)
         draws.append((mean_ap(y[i], scores[i]), f1(y[i], said[i])))
     return pd.DataFrame(draws, columns=['mAP', 'micro F1'])
 
@@ -379,23 +463,26 @@ def interval(
 
 # %% ../nbs/measure.ipynb #mean-interval
 def mean_interval(
-    values,  # (N,) one number an image, for example its Dice
+    values,  # (N,) one number an image, for example its Dice; NaN has no score and is left out
     name: str,  # of the score
     times: int = 1000,  # how many draws
     seed: int = 0,  # of the draws
 ) -> dict:  # 'Dice 95 %' -> '0.712 to 0.804'
     "The 95 % interval of a mean over images drawn with replacement."
     values, rng = np.asarray(values, float), np.random.default_rng(seed)
+    values = values[np.isfinite(values)]
+    if not len(values): raise ValueError('values: there is no image with a score')
     rows = rng.integers(0, len(values), (times, len(values)))
     return interval(pd.DataFrame({name: values[rows].mean(1)}))
 
 # %% ../nbs/measure.ipynb #counts
 def detection_counts(
-    y_true,  # (N,20) bool
-    predicted,  # (N,20) bool
+    y_true,  # (N,20) bool or 0/1
+    predicted,  # (N,20) bool or 0/1
 ) -> pd.DataFrame:  # int, the 20 classes x (correct, missed, too many), in images
     "For each class: images where it was found, was missed, and was claimed and is not."
-    y, p = np.asarray(y_true, bool), np.asarray(predicted, bool)
+    check_tables(y_true=y_true, predicted=predicted)
+    y, p = zeros_and_ones(y_true, 'y_true'), zeros_and_ones(predicted, 'predicted')
     counts = {'correct': y & p, 'missed': y & ~p, 'too many': ~y & p}
     return pd.DataFrame({name: c.sum(0) for name, c in counts.items()}, [*VOC_CLASSES])
 
@@ -420,10 +507,11 @@ def show_counts(
 
 # %% ../nbs/measure.ipynb #label-confusion
 def label_confusion(
-    y_true,  # (N,20) bool
-    predicted,  # (N,20) bool
+    y_true,  # (N,20) bool or 0/1
+    predicted,  # (N,20) bool or 0/1
 ) -> pd.DataFrame:  # int, the 20 classes (missed) x the 20 classes (claimed), in images
     "In how many images the class of the row was missed and that of the column wrongly claimed."
-    y, p = np.asarray(y_true, bool), np.asarray(predicted, bool)
+    check_tables(y_true=y_true, predicted=predicted)
+    y, p = zeros_and_ones(y_true, 'y_true'), zeros_and_ones(predicted, 'predicted')
     missed, claimed = (y & ~p).astype(int), (~y & p).astype(int)
     return pd.DataFrame(missed.T @ claimed, [*VOC_CLASSES], [*VOC_CLASSES])

@@ -7,8 +7,12 @@ __all__ = ['to_batch', 'imagenet_names', 'load_pretrained', 'load_backbone', 'la
            'fit_best']
 
 # %% ../nbs/nets.ipynb #imports
+import inspect
+import json
 import os
+import re
 import time
+import warnings
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -113,7 +117,19 @@ def imagenet_names() -> list:  # 1000 of str, in ImageNet's order: number 1 is t
     "Short English names of the classes of ImageNet (Russakovsky et al. 2015)."
     return files('voc_cv').joinpath('imagenet_classes.txt').read_text(encoding='utf-8').splitlines()
 
+# %% ../nbs/nets.ipynb #brief
+def brief(
+    what,  # anything; its text counts
+    most: int = 200,  # characters
+) -> str:
+    "What came, for an error: on one line, and cut where it is long."
+    text = ' '.join(str(what).split())
+    return text if len(text) <= most else text[:most - 3] + '...'
+
 # %% ../nbs/nets.ipynb #from-pretrained
+OTHER_SHAPES = ('its weights have other shapes than its config.json says; does it name as many '
+                'classes (id2label) as the weights have?')
+
 def from_pretrained(
     load,  # (name, revision=...) -> what is loaded
     name,  # a hub id or a local folder
@@ -122,35 +138,142 @@ def from_pretrained(
     kind: str,  # what it is loaded as
 ):  # what `load` gives
     "What `load` gives; the error says what to do."
-    local = Path(name).is_dir()
+    local, shown = os.path.isdir(name), brief(name)
+    if os.path.isfile(name):
+        raise ValueError(f'{argument}: {shown} is a file; name the folder that it is in')
     path = str(name).startswith(('.', '/', '~')) or str(name).count('/') > 1
     if path and not local:
-        raise FileNotFoundError(f'{argument}: there is no folder {name}; name a folder with '
+        raise FileNotFoundError(f'{argument}: there is no folder {shown}; name a folder with '
                                 'config.json and model.safetensors, or a hub id')
     try: return load(name, **({} if local else {'revision': revision}))
-    except (OSError, ValueError, KeyError, ImportError) as e:
+    except Exception as e:  # those of five libraries, which have no class in common
+        told = f'{type(e).__name__}: {brief(e)}'
+        if 'ignore_mismatched_sizes' in told: told = OTHER_SHAPES
         raise ValueError(
-            f'{argument}: {name} cannot be loaded as {kind} ({type(e).__name__}: {e}); give a '
+            f'{argument}: {shown} cannot be loaded as {kind} ({told}); give a '
             'local folder, or check the hub id, its revision and the connection '
             "(DETR's revision without timm is 'no_timm')") from e
 
+# %% ../nbs/nets.ipynb #numbers-in
+def numbers_in(
+    tree,  # dictionaries and lists in each other, as a JSON file holds them
+    key: str = '',  # the name that they stand under
+):  # yields (name, int)
+    "Every whole number in a tree with its name; names of classes are left out."
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name not in ('id2label', 'label2id'): yield from numbers_in(value, str(name))
+    elif isinstance(tree, (list, tuple)):
+        for value in tree: yield from numbers_in(value, key)
+    elif isinstance(tree, int) and not isinstance(tree, bool): yield key, tree
+
+# %% ../nbs/nets.ipynb #check-config
+MOST = {'layers': 500, 'depths': 500, 'image_size': 4096, 'hidden': 100_000, 'channels': 100_000,
+        'intermediate': 100_000, 'embedding_size': 100_000, 'dim': 100_000, 'queries': 100_000,
+        'patch_size': 4096, 'heads': 100_000}
+
+def check_config(
+    config,  # a config of transformers
+    name,  # of the model, for the error
+    argument: str = 'model',  # what to call it in the error
+) -> None:
+    "Raise a `ValueError` where a config asks for a network that no machine should build."
+    for key, value in numbers_in(config.to_dict()):
+        most = min([n for word, n in MOST.items() if word in key], default=value)
+        if value > most:
+            raise ValueError(f'{argument}: the config.json of {brief(name)} asks for {brief(key)} '
+                             f'{brief(value, 20)}, more than {most}; is it damaged? Get it again')
+
+# %% ../nbs/nets.ipynb #check-names
+def check_names(
+    names: dict,  # {number: name}, the id2label of a config
+    name,  # of the model, for the error
+    argument: str = 'model',  # what to call it in the error
+) -> None:
+    "Raise a `ValueError` unless the classes are numbered from 0 on and have texts as names."
+    texts = all(isinstance(text, str) for text in names.values())
+    if texts and {*names} == {*range(len(names))}: return
+    raise ValueError(
+        f'{argument}: the classes of {brief(name)} (id2label in its config.json) must be texts '
+        f'numbered 0 to {len(names) - 1}, got {brief(some(names.items()))}; put the names right')
+
 # %% ../nbs/nets.ipynb #check-parts
+UNASKED = {'pooler', 'criterion', 'auxiliary_head', 'mask_token', 'num_batches_tracked',
+           'position_ids', 'relative_position_index'}
+
 def check_parts(
     model: nn.Module,  # as transformers loaded it
     missing,  # names of the weights that its file does not have
     name,  # of the model, for the error
     argument: str = 'model',  # what to call it in the error
 ) -> None:
-    "Raise a `ValueError` if a whole part of a model has random weights."
-    found: set[str] = set()
-    lost: set[str] = set()
-    for key, _ in model.named_parameters():
-        (lost if key in missing else found).add(key.split('.')[0])
-    untrained = sorted(lost - found - {'pooler', 'criterion'})
+    "Raise a `ValueError` if any weight that a model works with is random."
+    untrained = sorted(key for key in missing if not UNASKED & {*key.split('.')})
     if untrained:
-        raise ValueError(f'{argument}: {name} has no weights for {some(untrained)} of a '
-                         f'{type(model).__name__}, which would only guess; give a model that was '
-                         'trained for this task')
+        raise ValueError(f'{argument}: {brief(name)} has no weights for {brief(some(untrained))} '
+                         f'of a {type(model).__name__}, which would only guess; give a model that '
+                         'was trained for this task')
+
+# %% ../nbs/nets.ipynb #check-finite
+def check_finite(
+    weights: dict,  # {name: tensor}
+    name,  # of what they belong to, for the error
+) -> None:
+    "Raise a `ValueError` if a weight is NaN or infinite."
+    wrong = [key for key, value in weights.items()
+             if value.is_floating_point() and not torch.isfinite(value).all()]
+    if wrong:
+        raise ValueError(f'{brief(name)}: has weights that are NaN or infinite in '
+                         f'{brief(some(wrong))}; it is damaged, get or train it again')
+
+# %% ../nbs/nets.ipynb #check-processor
+LONGEST_SIDE = 4096  # pixels
+
+def check_processor(
+    processor,  # an image processor of transformers
+    name,  # of its model, for the error
+    argument: str = 'model',  # what to call it in the error
+) -> None:
+    "Raise a `ValueError` where an image processor makes pictures of no reasonable size."
+    for field in ('size', 'crop_size', 'pad_size'):
+        sides = getattr(processor, field, None) or {}
+        for key, value in dict(sides).items():
+            if value is not None and not 1 <= value <= LONGEST_SIDE:
+                raise ValueError(
+                    f'{argument}: the image processor of {brief(name)}, a '
+                    f'{type(processor).__name__}, has {field} {key} {brief(value, 20)}; this '
+                    f'project feeds networks with pictures of 1 to {LONGEST_SIDE} pixels a side')
+
+# %% ../nbs/nets.ipynb #load-config
+def load_config(
+    name,  # a hub id or a local folder
+    revision: str = 'main',  # of the hub's model
+    argument: str = 'model',  # what to call it in an error
+):  # the config of transformers
+    "What a model's config.json says, checked."
+    import transformers
+
+    def load(name, **where):
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+
+    config = from_pretrained(load, name, revision, argument, 'a model of transformers')
+    check_config(config, name, argument)
+    return config
+
+# %% ../nbs/nets.ipynb #hub-commit
+def hub_commit(
+    name,  # a hub id or a local folder
+    revision: str = 'main',  # of the hub's model: a branch, a tag or a commit
+    argument: str = 'model',  # what to call it in an error
+) -> str:  # 40 hexadecimal digits; '' for a folder
+    "The commit that a revision of a hub's model stands at."
+    from transformers.utils import cached_file
+
+    def load(name, **where): return Path(cached_file(name, 'config.json', **where)).as_posix()
+
+    file = from_pretrained(load, name, revision, argument, 'a model of transformers')
+    found = re.search('/snapshots/([0-9a-f]{40})/', file)
+    return found[1] if found and not os.path.isdir(name) else ''
 
 # %% ../nbs/nets.ipynb #load-pretrained
 def load_pretrained(
@@ -161,8 +284,10 @@ def load_pretrained(
 ) -> tuple:  # the model, an nn.Module in eval mode and frozen, and its image processor
     "A transformers model and its image processor, from the hub or a folder."
     import transformers
+    config = load_config(name, revision, argument)
 
     def load(name, **where):
+        where['trust_remote_code'] = False
         loader = getattr(transformers, kind)
         model, info = loader.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, **where)
@@ -171,6 +296,9 @@ def load_pretrained(
 
     model, missing, processor = from_pretrained(load, name, revision, argument, kind)
     check_parts(model, missing, name, argument)
+    check_finite(dict(model.named_parameters()), f'{argument}: {name}')
+    check_processor(processor, name, argument)
+    if kind != 'AutoModel': check_names(config.id2label, name, argument)
     return model.eval().requires_grad_(False), processor
 
 # %% ../nbs/nets.ipynb #model-kind
@@ -180,31 +308,91 @@ def model_kind(
     argument: str = 'model',  # what to call it in an error
 ) -> str:  # for example 'ViTModel'; '' if the config names none
     "The transformers class of a model, as its config.json says."
-    import transformers
-    load = transformers.AutoConfig.from_pretrained
-    config = from_pretrained(load, name, revision, argument, 'a model of transformers')
-    return (config.architectures or [''])[0]
+    kinds = load_config(name, revision, argument).architectures or ['']
+    return str(kinds[0])
+
+# %% ../nbs/nets.ipynb #processed
+PLAIN = {'do_resize': False, 'do_center_crop': False, 'do_pad': False}  # only the colours
+CANNOT = 'this project cannot feed such a network; name one whose processor makes one square ' \
+         'picture of a square one, such as ViT, ConvNeXt or SegFormer'
+
+def prepared(
+    processor,  # an image processor of transformers
+    images,  # uint8 (H,W,3) of one size
+    **how,  # what it shall do otherwise than it would, for example `PLAIN`
+):  # its answer: a dictionary of tensors, which has `to`
+    "What an image processor makes of images."
+    how |= {'input_data_format': 'channels_last', 'return_tensors': 'pt'}
+    try: return processor(images=[*images], **how)
+    except Exception as e:  # its own, of many kinds
+        sizes = ' x '.join(map(str, images[0].shape[:2]))
+        raise ValueError(f'{type(processor).__name__}: can make nothing of a picture of {sizes} '
+                         f'pixels ({type(e).__name__}: {brief(e)}); leave the picture out, or name '
+                         'another model') from e
+
+def processed(
+    processor,  # an image processor of transformers
+    images,  # uint8 (H,W,3) of one size
+    **how,  # what it shall do otherwise than it would, for example `PLAIN`
+) -> torch.Tensor:  # float (N,3,h,w)
+    "What an image processor makes of images; a `ValueError` if that is something else than images."
+    pixels = prepared(processor, images, **how).get('pixel_values')
+    shape = tuple(getattr(pixels, 'shape', ()))
+    if len(shape) == 4 and shape[:2] == (len(images), 3): return pixels
+    raise ValueError(f'{type(processor).__name__}: makes {shape or "no pixel_values"} of '
+                     f'{len(images)} pictures, not ({len(images)}, 3, height, width); {CANNOT}')
 
 # %% ../nbs/nets.ipynb #input-size
+def square_side(
+    processor,  # an image processor of transformers
+    side: int,  # of a square picture
+    **how,  # as of `processed`
+) -> int:
+    "The sides of the square that an image processor makes of a square picture."
+    picture = np.zeros((1, side, side, 3), np.uint8)
+    height, width = processed(processor, picture, **how).shape[2:]
+    if height == width: return height
+    raise ValueError(f'{type(processor).__name__}: makes {height} x {width} pixels of a square; '
+                     f'{CANNOT}. If the network takes squares as well, set the size in its '
+                     'preprocessor_config.json')
+
 def input_size(
     processor,  # an image processor of transformers
-    otherwise: int = 224,  # where it names no size
+    otherwise: int = 224,  # where it leaves pictures as large as they are
 ) -> int:
-    "The sides, in pixels, of the square that suits an image processor's network."
+    "The sides, in pixels, of the square that an image processor makes of a square picture."
+    left = square_side(processor, 64, do_resize=False, do_center_crop=False)
+    if left != 64:  # it would also fill up ours
+        raise ValueError(f'{type(processor).__name__}: fills a picture of 64 pixels a side up to '
+                         f'{left}; {CANNOT}')
+    made = {square_side(processor, side, do_pad=False) for side in (96, 160)}
+    if len(made) == 1: return made.pop()
     sides = dict(getattr(processor, 'size', None) or {})
     named = [sides.get(key) for key in ('height', 'shortest_edge', 'longest_edge')]
     return next((side for side in named if side), otherwise)
 
 # %% ../nbs/nets.ipynb #colour-rule
+def coloured(
+    processor,  # an image processor of transformers
+    squares: np.ndarray,  # uint8 (N,S,S,3), of the size that the network sees
+) -> torch.Tensor:  # float (N,3,S,S)
+    "What an image processor does to colours; it has no say in the size."
+    pixels = processed(processor, squares, **PLAIN)
+    if pixels.shape[2:] != squares.shape[1:3]:
+        raise ValueError(f'{type(processor).__name__}: makes {tuple(pixels.shape[2:])} of a '
+                         f'picture of {squares.shape[1:3]} that it shall leave as large as it is; '
+                         f'{CANNOT}')
+    return pixels
+
 def colour_rule(
     processor,  # an image processor of transformers
 ) -> tuple:  # order of the channels, list of 3 int; mean and std, float32 (3,), for pixels in 0..1
     "What an image processor does to colours: `(x[order] - mean) / std`."
-    squares = np.zeros((4, 32, 32, 3), np.uint8)
-    for channel in range(3):
-        squares[1 + channel, ..., channel] = 255
-    asked = processor([*squares], do_resize=False, do_center_crop=False, return_tensors='pt')
-    black, *pure = asked['pixel_values'][:, :, 0, 0].double()
+    squares = np.zeros((5, 32, 32, 3), np.uint8)
+    for channel in range(3): squares[1 + channel, ..., channel] = 255
+    squares[4] = np.random.default_rng(0).integers(0, 256, squares.shape[1:])
+    asked = coloured(processor, squares).double()
+    black, *pure = asked[:4, :, 0, 0]
     change = torch.stack(pure, 1) - black[:, None]  # what comes out, by what went in
     order = change.abs().argmax(1)
     scale = change.amax(1)
@@ -213,7 +401,28 @@ def colour_rule(
         stated = torch.tensor(getattr(processor, f'image_{name}', None) or [0.] * 3)
         true = torch.allclose(stated.double(), value, atol=1e-5)
         rule.append(stated if true else value.float())
+    mean, std = (values.view(-1, 1, 1) for values in rule)
+    ours = (to_pixels(squares)[:, order] - mean) / std
+    if not torch.allclose(ours.double(), asked, rtol=1e-4, atol=1e-4):
+        raise ValueError(f'{type(processor).__name__}: does more to colours than to order, shift '
+                         f'and scale the channels; {CANNOT}')
     return order.tolist(), *rule
+
+# %% ../nbs/nets.ipynb #image-tower
+TOWERS = ('vision_model', 'image_model', 'vision_tower')  # as transformers calls them
+
+def image_tower(
+    model: nn.Module,  # of transformers
+    name,  # of the model, for the error
+) -> nn.Module:  # that takes pictures and nothing else
+    "A model of images as it is; of one of texts and images the part that sees."
+    if 'input_ids' not in inspect.signature(model.forward).parameters: return model
+    towers = [getattr(model, part) for part in TOWERS if hasattr(model, part)]
+    if not towers:
+        raise ValueError(f'backbone: {brief(name)}, a {type(model).__name__}, takes texts beside '
+                         'images; name a model that takes images alone, for example ViT or the '
+                         'vision tower of this one, saved by itself')
+    return towers[0]
 
 # %% ../nbs/nets.ipynb #transformers-backbone
 class TransformersBackbone(nn.Module):
@@ -226,16 +435,15 @@ class TransformersBackbone(nn.Module):
         revision: str = 'main',  # of the hub's model
     ):
         super().__init__()
-        self.net, processor = load_pretrained('AutoModel', name, revision, 'backbone')
-        cropped = getattr(processor, 'do_center_crop', False)
-        crop = dict(getattr(processor, 'crop_size', None) or {}) if cropped else {}
-        self.size = crop.get('height') or input_size(processor)
-        self.token = any(key.endswith('cls_token') for key, _ in self.net.named_parameters())
+        model, processor = load_pretrained('AutoModel', name, revision, 'backbone')
+        self.net = image_tower(model, name)
+        self.size = input_size(processor)
+        ends = ('cls_token', 'class_embedding')
+        self.token = any(key.endswith(ends) for key, _ in self.net.named_parameters())
         self.order, mean, std = colour_rule(processor)
         self.register_buffer('mean', mean.view(1, 3, 1, 1))
         self.register_buffer('std', std.view(1, 3, 1, 1))
-        with torch.inference_mode():
-            self.width = self.features(torch.zeros(1, 3, self.size, self.size)).shape[1]
+        self.width = self.look_twice(name)
 
     def features(self, x):
         "The class token, the pooled feature map, or the mean token: (N,width)."
@@ -243,6 +451,21 @@ class TransformersBackbone(nn.Module):
         last = self.net(pixel_values=(x - self.mean) / self.std).last_hidden_state
         if last.ndim == 4: return pooled(last)
         return last[:, 0] if self.token else last.mean(1)
+
+    @torch.inference_mode()
+    def look_twice(self, name) -> int:  # `width`
+        "Raise a `ValueError` unless the network says something of a picture, always the same."
+        rng, kind = torch.Generator().manual_seed(0), type(self.net).__name__
+        noise = torch.rand(1, 3, self.size, self.size, generator=rng)
+        try: first, again = self.features(noise), self.features(noise)
+        except Exception as e:  # of torch, of transformers, or a missing attribute
+            raise ValueError(
+                f'backbone: {brief(name)}, a {kind}, gives no features of a picture of {self.size} '
+                f'pixels a side ({type(e).__name__}: {brief(e)}); name a model of images') from e
+        if torch.allclose(first, again, rtol=1e-3, atol=1e-5): return first.shape[1]
+        raise ValueError(f'backbone: {brief(name)}, a {kind}, sees something else each time it '
+                         'looks (masked autoencoders hide most of a picture); name a network that '
+                         'was trained to see whole pictures, for example ViT')
 
 # %% ../nbs/nets.ipynb #load-backbone
 def load_backbone(
@@ -353,14 +576,33 @@ def label_table(
     names,  # a model's classes, {number: name}; numbers may be text, as in a config.json
 ) -> np.ndarray:  # uint8 (largest number + 1,), VOC's class number of each of the model's
     "From a model's class numbers to VOC's; what VOC does not have becomes 0, background."
+    wrong = [f'{number}: {name}' for number, name in names.items()
+             if not (str(number).isdecimal() and len(str(number)) < 6 and isinstance(name, str))]
+    if wrong or not names:
+        raise ValueError("names: expected a model's classes as {number: name}, numbers from 0 to "
+                         f'99999, got {brief(some(wrong) or names)}; mend its id2label')
     table = np.zeros(max(map(int, names)) + 1, np.uint8)
     for number, name in names.items():
         ours = voc_name(name)
         if ours: table[int(number)] = VOC_CLASSES.index(ours) + 1
     if not table.any():
         raise ValueError(f"none of the model's {len(names)} classes is a VOC class: "
-                         f'{some(names.values())}; its config needs an id2label with names')
+                         f'{brief(some(names.values()))}; its config needs an id2label with names')
     return table
+
+# %% ../nbs/nets.ipynb #say-missing
+def say_missing(
+    names,  # a model's classes, {number: name}
+    name,  # of the model
+    argument: str = 'model',  # what to call it
+) -> list:  # of VOC's classes that the model does not have
+    "Warn of the VOC classes that a model cannot give."
+    given = {voc_name(theirs) for theirs in names.values()}
+    lacking = [ours for ours in VOC_CLASSES if ours not in given]
+    if lacking:
+        warnings.warn(f'{argument}: {brief(name)} has no class for {", ".join(lacking)}, and so '
+                      'will find none', stacklevel=3)
+    return lacking
 
 # %% ../nbs/nets.ipynb #query-scores
 QUERY_MODELS = (
@@ -384,7 +626,10 @@ def task_words(
 ) -> dict:  # {'task_inputs': int64 (1,L)}
     "The words that tell a OneFormer to segment by class."
     import transformers
-    load = transformers.AutoProcessor.from_pretrained
+
+    def load(name, **where):
+        return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
+
     whole = from_pretrained(load, name, revision, 'segmenter', 'a processor')
     black = np.zeros((32, 32, 3), np.uint8)
     inputs = whole(images=black, task_inputs=['semantic'], return_tensors='pt')
@@ -401,14 +646,15 @@ def load_pixel_scores(
     asks = kind in QUERY_MODELS
     what = kind if asks else 'AutoModelForSemanticSegmentation'
     model, processor = load_pretrained(what, name, revision, 'segmenter')
+    colour_rule(processor)  # refuses what we cannot feed
+    say_missing(model.config.id2label, name, 'segmenter')
     device = best_device(device)
     model.to(device)
     task = task_words(name, revision) if kind.startswith('OneFormer') else {}
 
     @torch.inference_mode()
     def scores(squares):
-        plain = {'do_resize': False, 'do_center_crop': False, 'return_tensors': 'pt'}
-        pixels = processor([*squares], **plain)['pixel_values']
+        pixels = coloured(processor, squares)
         words = {key: value.expand(len(squares), -1).to(device) for key, value in task.items()}
         answer = model(pixels.to(device), **words)
         return (query_scores(answer) if asks else answer.logits).float()
@@ -436,6 +682,150 @@ def pixel_model(
     if (Path(segmenter) / 'segmenter.json').is_file(): return ''
     kind = model_kind(segmenter, revision, 'segmenter')
     return '' if kind == 'DetrForSegmentation' else kind
+
+# %% ../nbs/nets.ipynb #read-about
+MEND = 'bring back the folder as it was saved, or train anew'
+
+def read_about(
+    file,  # a JSON file of at most a megabyte
+) -> dict:  # {name: value}, not yet looked at
+    "What the JSON beside a model's weights says."
+    file = Path(file)
+    try:
+        if file.stat().st_size > 2 ** 20: raise ValueError('it is larger than a megabyte')
+        about = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as e:
+        raise ValueError(f'{file}: cannot be read as JSON ({brief(e)}); {MEND}') from e
+    if isinstance(about, dict): return about
+    raise ValueError(f'{file}: expected names and values in braces, got {brief(about)}; {MEND}')
+
+# %% ../nbs/nets.ipynb #check-fields
+def is_number(value, low, high) -> bool:
+    "A number of JSON from `low` to `high`? True and false, NaN and text are none."
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+def is_share(value) -> bool:
+    "A number from 0 to 1?"
+    return is_number(value, 0, 1)
+
+def is_text(
+    value,  # anything
+) -> bool:
+    "A text that is not empty?"
+    return isinstance(value, str) and value > ''
+
+def is_side(
+    value,  # anything
+) -> bool:
+    "Pixels of a side of a picture, in reason?"
+    return isinstance(value, int) and is_number(value, 1, LONGEST_SIDE)
+
+def check_fields(
+    file,  # where they stand, for the error
+    about: dict,  # from `read_about`
+    **rules,  # name=(value -> is it right?, what was expected)
+) -> None:
+    "Raise a `ValueError` unless all values that a network is rebuilt from are there and right."
+    for name, (right, expected) in rules.items():
+        if name not in about: raise ValueError(f'{file}: has no {name}, {expected}; {MEND}')
+        if not right(about[name]):
+            raise ValueError(f'{file}: {name} must be {expected}, it is '
+                             f'{brief(repr(about[name]))}; {MEND}')
+
+# %% ../nbs/nets.ipynb #read-classifier
+def read_classifier(
+    folder,  # as `save_classifier` of `02_classify` wrote it
+) -> dict:  # threshold, recipe, classes; of heads also backbone and weights, its fingerprint
+    "What a classifier is rebuilt from, checked."
+    file = Path(folder) / 'classifier.json'
+    if not file.is_file():
+        raise FileNotFoundError(f'{folder}: holds no classifier.json; name a folder that '
+                                'save_classifier wrote')
+    about = read_about(file)
+    name, recipe = (is_text, 'a name'), (['sigmoid', 'softmax'].__contains__, 'sigmoid or softmax')
+    if 'backbone' in about: check_fields(file, about, backbone=name, weights=name)
+    if 'recipe' in about or 'backbone' not in about: check_fields(file, about, recipe=recipe)
+    check_fields(file, about, threshold=(is_share, 'a number from 0 to 1'),
+                 classes=([[*VOC_CLASSES]].__contains__, "VOC's 20 classes in their order"))
+    return about
+
+# %% ../nbs/nets.ipynb #read-weights
+@contextmanager
+def rebuilding(
+    file,  # the file or folder that is read, for the error
+):
+    "Within it, the errors of all libraries say which file was wrong and what to do."
+    try: yield
+    except Exception as e:  # of safetensors, torch, Keras, h5py, zipfile
+        raise ValueError(f'{file}: cannot be read ({type(e).__name__}: {brief(e)}); {MEND}') from e
+
+def read_weights(
+    file,  # .safetensors
+) -> dict:  # {name: tensor}
+    "Weights from disk; a `ValueError` if they are damaged."
+    from safetensors.torch import load_file
+    with rebuilding(file): weights = load_file(file)
+    check_finite(weights, file)
+    return weights
+
+# %% ../nbs/nets.ipynb #check-keras
+MOST_UNITS, MOST_BYTES = 2 ** 14, 2 ** 32  # of a layer; of a file when unpacked
+
+def check_keras_file(
+    file,  # .keras
+) -> None:
+    "Raise a `ValueError` where a saved Keras model would be of no reasonable size."
+    from zipfile import ZipFile
+    with rebuilding(file), ZipFile(file) as archive:
+        if sum(part.file_size for part in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f'unpacked it has more than {MOST_BYTES} bytes')
+        recipe = json.loads(archive.read('config.json'))
+        for key, value in numbers_in(recipe.get('config', {})):
+            other = 'shape' in key and key != 'batch_shape' or key in ('seed', 'shared_object_id')
+            if value > MOST_UNITS and not other:
+                raise ValueError(f'{brief(key)} is {brief(value, 20)}, more than {MOST_UNITS}')
+
+def check_keras_model(
+    model,  # a keras.Model that was read
+    file,  # it was read from
+    outputs: tuple,  # its shape without the batch, for example (20,)
+) -> None:
+    "Raise a `ValueError` unless a Keras model takes pictures, gives `outputs`, and has weights."
+    takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+    if len(takes) != 3 or takes[2] != 3 or gives != outputs:
+        raise ValueError(f'{file}: must take pictures (height, width, 3) and give {outputs}, '
+                         f'it takes {takes} and gives {gives}; {MEND}')
+    check_finite({w.path: torch.from_numpy(np.array(w.numpy())) for w in model.weights}, file)
+
+# %% ../nbs/nets.ipynb #one-size
+def one_size_at_a_time(
+    images,  # uint8 (H,W,3) of any sizes
+    answer,  # a list of images of one size -> a list of answers
+) -> list:  # one answer an image, in their order
+    "Ask about images of one size together."
+    groups: dict = {}
+    for place, image in enumerate(images): groups.setdefault(image.shape[:2], []).append(place)
+    found: dict = {}
+    for places in groups.values():
+        found.update(zip(places, answer([images[i] for i in places]), strict=True))
+    return [found[place] for place in range(len(images))]
+
+# %% ../nbs/nets.ipynb #check-found
+def check_found(
+    found: tuple,  # labels, scores and boxes, as a detector gives them for one image
+    id: str,  # of the image
+) -> tuple:  # labels int64 (N,), scores float (N,) 0..1, boxes float (N,4) in pixels
+    "A detector's answer for one image, or a `ValueError`."
+    labels, scores, boxes = map(np.asarray, found)
+    if labels.shape != scores.shape or boxes.shape != (*scores.shape, 4) or scores.ndim != 1:
+        raise ValueError(f'detector: expected N labels, N scores and boxes (N,4) for {id}, got '
+                         f'{labels.shape}, {scores.shape} and {boxes.shape}')
+    right = (scores >= 0) & (scores <= 1 + 1e-6)  # not so for NaN
+    if not right.all() or not np.isfinite(boxes).all():
+        raise ValueError(f'detector: expected scores from 0 to 1 and boxes in pixels for {id}, got '
+                         f'{brief(some(scores[~right]) or "boxes without numbers")}; are these '
+                         'logits? Export it with the step that makes probabilities of them')
+    return labels.astype(np.int64), scores, boxes
 
 # %% ../nbs/nets.ipynb #layer-table
 def layer_table(

@@ -26,8 +26,22 @@ from voc_cv.data import (
     read_mask,
     show_samples,
 )
-from .files import progress, replacing
+from .files import progress, replacing, some
 from .measure import confusion_matrix, foreground_dice, show_confusion
+
+# %% ../nbs/04_postprocess.ipynb #class-numbers
+def class_numbers(
+    allowed,  # class numbers 1..20, in any order
+) -> list:  # of int, in order, each once
+    "The classes that an image shows; a `ValueError` for a row of yes and no, or for no class."
+    given = np.asarray([*allowed])
+    if given.dtype == bool or len(given) == len(VOC_CLASSES) and given.max() <= 1:
+        raise ValueError('allowed: expected class numbers such as [12, 15], got a row of labels; '
+                         'take np.flatnonzero(labels) + 1')
+    wrong = [v for v in given.tolist() if v not in range(1, len(VOC_CLASSES) + 1)]
+    if wrong:
+        raise ValueError(f'allowed: expected class numbers 1 to {len(VOC_CLASSES)}, got {wrong}')
+    return sorted({*map(int, given)})
 
 # %% ../nbs/04_postprocess.ipynb #present-only
 def present_only(
@@ -36,13 +50,10 @@ def present_only(
 ) -> tuple[np.ndarray, np.ndarray]:  # bool (H,W) each: forbidden; objects that may stay
     "Which pixels name a class that the image does not show, and which one that it shows."
     check_mask(mask)
-    allowed = {*map(int, allowed)}
-    if wrong := allowed - {*range(1, len(VOC_CLASSES) + 1)}:
-        raise ValueError(
-            f'allowed: expected class numbers 1 to {len(VOC_CLASSES)}, got {sorted(wrong)}')
+    allowed = class_numbers(allowed)
     kind = np.ones(256, np.uint8)  # 1: forbidden, 2: allowed, 0: neither
     kind[[0, VOID]] = 0
-    kind[[*allowed]] = 2
+    kind[allowed] = 2
     kinds = cv2.LUT(mask, kind)
     return kinds == 1, kinds == 2
 
@@ -131,7 +142,7 @@ def restrict_scores(
     "Scores with those of absent classes at minus infinity; background stays."
     if scores.ndim != 3 or len(scores) != len(VOC_CLASSES) + 1:
         raise ValueError(f'scores: expected shape ({len(VOC_CLASSES) + 1},H,W), got {scores.shape}')
-    absent = sorted({*range(1, len(scores))} - {*map(int, allowed)})
+    absent = sorted({*range(1, len(scores))} - {*class_numbers(allowed)})
     restricted = scores.astype(np.float32)
     restricted[absent] = -np.inf
     return restricted
@@ -145,8 +156,8 @@ def restrict_mask(
     "Each forbidden pixel takes the likeliest of background and the allowed classes."
     forbidden, _ = present_only(mask, allowed)
     if not forbidden.any(): return mask.copy()
-    kept = [0, *sorted({*map(int, allowed)})]
-    scores = restrict_scores(-maps / 20., allowed)[kept]
+    kept = [0, *class_numbers(allowed)]
+    scores = restrict_scores(maps.astype(np.float32) / -20, allowed)[kept]  # no minus for bytes
     size = mask.shape[::-1]
     large = [cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[forbidden] for m in scores]
     corrected = mask.copy()
@@ -196,6 +207,16 @@ def fill_holes(
 # %% ../nbs/04_postprocess.ipynb #policies
 POLICIES = ('none', 'nearest', 'random', 'restrict', 'islands')
 
+# %% ../nbs/04_postprocess.ipynb #probable
+def probable(
+    probabilities,  # float (20,), 0..1, or bool
+) -> np.ndarray:  # float (20,)
+    "Probabilities of the classes, or a `ValueError`: NaN would pass for an absent class."
+    p = np.asarray(probabilities, float)
+    if p.shape == (len(VOC_CLASSES),) and ((p >= 0) & (p <= 1)).all(): return p
+    raise ValueError(f'probabilities: expected {len(VOC_CLASSES)} numbers in 0..1, got shape '
+                     f'{p.shape} ({p.min(initial=np.inf):.3g} to {p.max(initial=-np.inf):.3g})')
+
 # %% ../nbs/04_postprocess.ipynb #policy
 def apply_policy(
     mask: np.ndarray,  # uint8 (H,W), 0 background, 1..20 classes, 255 void
@@ -212,7 +233,7 @@ def apply_policy(
         raise ValueError("maps: the policy 'restrict' needs maps of log-probabilities, "
                          'which this segmenter does not give; choose another policy')
     if policy == 'islands': return fill_holes(drop_islands(mask))
-    allowed = np.flatnonzero(np.asarray(probabilities) >= threshold) + 1
+    allowed = np.flatnonzero(probable(probabilities) >= threshold) + 1
     if policy == 'none' or not len(allowed): return mask
     if policy == 'restrict': return restrict_mask(mask, maps, allowed)
     return correct_mask(mask, allowed, policy, rng)
@@ -268,12 +289,21 @@ def load_maps(
     if not Path(path).is_file(): return None
     with np.load(path, allow_pickle=False) as file: return file['maps']
 
-def load_probabilities(out, part):
-    "What stage 02 wrote of a part's images: a table of floats, ids x `VOC_CLASSES`."
+def load_probabilities(
+    out,  # the run's folder
+    part,  # 'tune' or the split of the report
+) -> pd.DataFrame:  # float 0..1, ids x `VOC_CLASSES`
+    "What stage 02 wrote of a part's images; `ValueError` for other columns, gaps, names twice."
     path = Path(out) / 'classify' / f'probabilities_{part}.csv'
     if not path.is_file():
         raise FileNotFoundError(f'{path}: there are no probabilities; run stage 02 first')
-    return pd.read_csv(path, index_col='Id', dtype={'Id': str})
+    table = pd.read_csv(path, index_col='Id', dtype={'Id': str}, encoding='utf-8-sig')
+    if {*table} != {*VOC_CLASSES} or table.index.has_duplicates:
+        raise ValueError(f'{path}: expected the columns Id and the 20 classes, each Id once, '
+                         f'got {some(table.columns)}; run stage 02 again')
+    if not table.map(lambda v: 0 <= v <= 1).all(axis=None):
+        raise ValueError(f'{path}: expected probabilities in 0..1 everywhere; run stage 02 again')
+    return table[[*VOC_CLASSES]]
 
 # %% ../nbs/04_postprocess.ipynb #corrected
 def corrected(folder, id, labels, pair, seed=0):

@@ -132,8 +132,8 @@ def yaml_kinds() -> tuple:  # of classes: a loader, a dumper
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {first: [*pairs] for first, pairs in kept.items()}
 
-    class Dumper(yaml.SafeDumper):
-        yaml_implicit_resolvers = {first: [*pairs] for first, pairs in kept.items()}
+    class Dumper(yaml.SafeDumper):  # quotes what either idea would take for a number
+        yaml_implicit_resolvers = {first: [*pairs] for first, pairs in usual.items()}
 
     kind: type[Loader | Dumper]
     for kind in (Loader, Dumper):
@@ -1308,6 +1308,7 @@ def describe_data(data):
     wide = f'{stats.width.min()} to {stats.width.max()} pixels wide'
     high = f'{stats.height.min()} to {stats.height.max()} high'
     print(f'  {wide}, {high}; masks {masks}')
+    for note in data.notes(): print(f'  {note}')
     if data.labels is None:
         print('  labels unknown')
         return
@@ -1414,6 +1415,16 @@ def add_shared(sub):
     sub.add_argument('--stages', type=json.loads, metavar='JSON', help='what these notebooks are: '
                      """'{"stage": ["a stage whose files it reads", ...], ...}'""")
 
+# %% ../nbs/run.ipynb #add-ray
+def add_ray(sub, what):
+    "The arguments of a command that can work by Ray; `what` has so many cores."
+    sub.add_argument('--ray', default='', metavar='ADDRESS', help='work by a Ray cluster: its '
+                     "address, 'auto' on one of its machines, 'local' to start one here")
+    sub.add_argument('--cpus', type=float, default=1, metavar='N',
+                     help=f'with --ray: the cores that {what} needs (default: 1)')
+    sub.add_argument('--gpus', type=float, default=0, metavar='N', help='with --ray: the GPUs '
+                     f'that {what} needs; without any it sees none (default: 0)')
+
 # %% ../nbs/run.ipynb #add-run
 def add_run(commands):
     "The command `run` and its arguments."
@@ -1428,6 +1439,7 @@ def add_run(commands):
     run.add_argument('--force', action='store_true',
                      help='run stages again that have not changed')
 
+# %% ../nbs/run.ipynb #add-sweep
 def add_sweep(commands):
     "The command `sweep` and its arguments."
     text = 'Run the pipeline once for each combination of the values that a file varies.'
@@ -1439,6 +1451,7 @@ def add_sweep(commands):
     add_shared(sweep)
     sweep.add_argument('--jobs', type=int, metavar='N', help='so many runs at once, which share '
                        'the cores (default: one for every four cores, one with a GPU)')
+    add_ray(sweep, 'a run')
 
 # %% ../nbs/run.ipynb #add-compare
 def add_compare(commands):
@@ -1453,6 +1466,21 @@ def add_compare(commands):
     compare.add_argument('--out', default='runs/compare', help='a folder for compare.csv and '
                          'compare.html (default: runs/compare)')
 
+# %% ../nbs/run.ipynb #add-finetune
+def add_finetune(commands):
+    "The command `finetune` and its arguments."
+    text = ('Fine-tune a segmenter as stage 03 does with finetune=true. On several GPUs: '
+            'accelerate launch --num_processes N $(which voc_cv) finetune ...')
+    sub = commands.add_parser('finetune', help='train a pretrained segmenter, also on several GPUs',
+                              description=text)
+    sub.add_argument('--out', required=True, help='a folder, receives the model')
+    sub.add_argument('--root', help='the data: a VOCdevkit or contest folder '
+                     '(default: toy images drawn on the spot)')
+    sub.add_argument('--params', help='a YAML file of parameters '
+                     '(default: params/voc.yaml with --root, else params/smoke.yaml)')
+    sub.add_argument('-p', dest='overrides', action='append', default=[], metavar='NAME=VALUE',
+                     help='a parameter of stage 03, such as segmenter=MODEL; may be repeated')
+
 # %% ../nbs/run.ipynb #add-submission
 def add_submission(commands, name, text):
     "A command that looks at a submission."
@@ -1465,16 +1493,57 @@ def add_submission(commands, name, text):
     sub.add_argument('--limit', type=int, help='the first so many images of it')
     sub.add_argument('--seed', type=int, help='of the toy images')
 
+# %% ../nbs/run.ipynb #add-predict
+def add_predict(commands):
+    "The command `predict` and its arguments."
+    text = ('Labels, masks and pictures to look at, of photographs of your own. Without a model: '
+            'the newest run below ./runs, else models that are trained on drawn toys.')
+    sub = commands.add_parser('predict', help='what photographs of your own show',
+                              description=text)
+    sub.add_argument('sources', nargs='+', metavar='PHOTO|FOLDER|PATTERN',
+                     help="files, folders with all below them, patterns such as 'a/**/*.jpg'")
+    sub.add_argument('--run', help="a run's folder: its models, thresholds and corrections")
+    sub.add_argument('--segmenter', default='', metavar='M',
+                     help='who makes masks: a hub id, a folder of transformers or of a run')
+    sub.add_argument('--classifier', default='', metavar='C', help='who is asked for labels')
+    sub.add_argument('--detector', default='', metavar='D',
+                     help='who is asked for labels and boxes; also an .onnx file')
+    sub.add_argument('--revision', default='main', help="of the hub's segmenter or classifier")
+    sub.add_argument('--detector-revision', default='main', metavar='REVISION',
+                     help="of the hub's detector; facebook/detr-resnet-50 needs no_timm")
+    sub.add_argument('--threshold', type=float, default=0., metavar='T',
+                     help="a class is there from this probability on (default: the models' own)")
+    sub.add_argument('--out', default='predictions',
+                     help='the folder of results; the same command goes on where it was stopped '
+                     '(default: predictions)')
+    sub.add_argument('--device', help='for example cuda:1 (default: a GPU if there is one)')
+    sub.add_argument('--batch', type=int, default=8, metavar='N',
+                     help='photographs at a time; answers do not depend on it (default: 8)')
+    sub.add_argument('--threads', type=int, default=0, metavar='N',
+                     help='that read ahead (default: one a core, at most 8)')
+    add_ray(sub, 'an actor, which holds the models,')
+
+def predict_files(args) -> int:
+    "Do what `predict` is asked; 0, or 1 if photographs could not be read."
+    from voc_cv.scale import predict
+    given = {k: v for k, v in vars(args).items() if k not in ('command', 'sources')}
+    done = predict(*args.sources, **given)
+    print(done)
+    return int(bool(done.broken))
+
 # %% ../nbs/run.ipynb #make-parser
 def make_parser():
     "The command's arguments."
     parser = argparse.ArgumentParser(
         'voc_cv', description='From photographs to a PASCAL VOC submission.')
     commands = parser.add_subparsers(
-        dest='command', required=True, metavar='run | sweep | compare | info | check | score')
+        dest='command', required=True,
+        metavar='run | sweep | compare | predict | finetune | info | check | score')
     add_run(commands)
     add_sweep(commands)
     add_compare(commands)
+    add_predict(commands)
+    add_finetune(commands)
     info = commands.add_parser('info', help='say what a data set is and whether it is sound')
     info.add_argument('root', help='a VOCdevkit or contest folder')
     add_submission(commands, 'check', 'say everything that is wrong with a submission')
@@ -1492,12 +1561,18 @@ def dispatch(args) -> int:
     if args.command == 'sweep':
         from voc_cv.scale import run_sweep
         table = run_sweep(args.file, args.root, args.out, args.overrides, args.only, args.jobs,
-                          stages=args.stages, nbs=args.nbs)
+                          stages=args.stages, nbs=args.nbs, ray=args.ray, cpus=args.cpus,
+                          gpus=args.gpus)
         return int(table.failure.ne('').any())
     if args.command == 'compare':
         from voc_cv.scale import compare_runs
         compare_runs(args.runs, args.score, args.out)
         return 0
+    if args.command == 'finetune':
+        from voc_cv.scale import fine_tune
+        fine_tune(args.out, args.root, args.overrides, args.params)
+        return 0
+    if args.command == 'predict': return predict_files(args)
     if args.command == 'info': return 0 if show_info(args.root) else 1
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)
     return check_file(args.file, data) if args.command == 'check' else score_file(args.file, data)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_loss', 'dice_loss', 'jaccard_loss',
-           'focal_tversky_loss', 'fit_decoder', 'fine_tune_segmenter', 'build_unet', 'build_fcn', 'fit_masks',
-           'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
+           'focal_tversky_loss', 'fit_decoder', 'pixel_loss', 'fine_tune_segmenter', 'build_unet', 'build_fcn',
+           'fit_masks', 'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
@@ -29,11 +29,11 @@ import numpy as np
 import pandas as pd
 import torch
 from keras import layers, ops
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from .measure import mask_metrics, overlap
+from .measure import as_integers, check_range, mask_metrics, overlap
 
 # %% ../nbs/03_segment.ipynb #own-imports
 from voc_cv.augment import (
@@ -89,6 +89,26 @@ from voc_cv.nets import (
     uses_bf16,
     weights_digest,
     weights_of,
+)
+
+# %% ../nbs/03_segment.ipynb #folder-imports
+from voc_cv.nets import (
+    LONGEST_SIDE,
+    check_fields,
+    check_finite,
+    check_keras_model,
+    check_parts,
+    colour_rule,
+    is_side,
+    is_text,
+    load_config,
+    numbers_in,
+    one_size_at_a_time,
+    prepared,
+    read_about,
+    read_weights,
+    rebuilding,
+    say_missing,
 )
 
 # %% ../nbs/03_segment.ipynb #promised-imports
@@ -248,7 +268,8 @@ def panoptic_to_voc(
     "A panoptic segmentation in VOC's classes; stuff and pixels without a segment are background."
     table, mask = label_table(names), np.zeros(segmentation.shape, np.uint8)
     for s in segments:
-        if s['label_id'] < len(table): mask[segmentation == s['id']] = table[s['label_id']]
+        if 0 <= s['label_id'] < len(table):
+            mask[segmentation == s['id']] = table[s['label_id']]
     return mask
 
 # %% ../nbs/03_segment.ipynb #panoptic-segmenter
@@ -256,10 +277,11 @@ def panoptic_segmenter(name, revision='main', device=None):
     "DETR's panoptic model as a function from images to masks; its processor knows the sizes."
     model, processor = load_pretrained('DetrForSegmentation', name, revision, 'segmenter')
     names, device = model.config.id2label, best_device(device)
+    say_missing(names, name, 'segmenter')
     model.to(device)
     @torch.inference_mode()
     def segment(images):
-        answer = model(**processor(images=[*images], return_tensors='pt').to(device))
+        answer = model(**prepared(processor, images).to(device))
         sizes = [i.shape[:2] for i in images]
         found = processor.post_process_panoptic_segmentation(answer, target_sizes=sizes)
         masks = []
@@ -267,7 +289,7 @@ def panoptic_segmenter(name, revision='main', device=None):
             numbers = f['segmentation'].cpu().numpy()
             masks.append(panoptic_to_voc(numbers, f['segments_info'], names))
         return masks
-    return segment
+    return partial(one_size_at_a_time, answer=segment)
 
 # %% ../nbs/03_segment.ipynb #load-segmenter
 CORNERS_ALIGNED = ('mobilenet_v1', 'mobilenet_v2')
@@ -277,7 +299,7 @@ def pretrained_segmenter(
     flip=False, scales=(1.,),
 ):
     "A model of transformers as a function from images to masks; arguments as of `load_segmenter`."
-    if model_kind(name, revision) == 'DetrForSegmentation':
+    if model_kind(name, revision, 'segmenter') == 'DetrForSegmentation':
         if flip or scales != (1.,):
             raise ValueError('flip, scales: DETR panoptic looks once; leave them out')
         return panoptic_segmenter(name, revision, device)
@@ -303,6 +325,7 @@ def class_weights(
 ) -> np.ndarray:  # float32 (21,); 0 for a class that does not occur
     "Loss weights `counts ** -power`: mean 1 over the classes there, before `background` and cap."
     counts = np.asarray(counts, float)
+    if not (counts >= 0).all(): raise ValueError(f'counts: expected 0 or more, got {counts.min()}')
     there = counts > 0
     if not there.any(): raise ValueError('counts: no class has a pixel')
     weights = np.where(there, np.where(there, counts, 1) ** -power, 0)
@@ -313,6 +336,9 @@ def class_weights(
 # %% ../nbs/03_segment.ipynb #known-classes
 def known_classes(truth, logits, ignore=VOID):
     "Truth (N,H,W) as one-hot (N,H,W,C), nothing where it is `ignore`."
+    if isinstance(truth, np.ndarray):  # within a training it is a tensor, made of checked masks
+        counts = as_integers(truth, 'truth') * (truth != ignore)
+        check_range('truth', counts, logits.shape[-1], f' or {ignore}')
     truth = ops.cast(truth, 'int32')
     if len(truth.shape) == len(logits.shape): truth = truth[..., 0]
     known = ops.cast(truth != ignore, logits.dtype)[..., None]
@@ -343,7 +369,8 @@ def focal_loss(
 ):  # a tensor of one number
     "Mean over known pixels of `-alpha (1 - p)^gamma ln p` (Lin et al. 2017)."
     hot, logs = known_classes(truth, logits, ignore), ops.log_softmax(logits, -1)
-    each = hot * (1 - ops.exp(logs)) ** gamma * logs
+    wrong = ops.maximum(1 - ops.exp(logs), 1e-7)  # a power of 0 may have no slope
+    each = hot * wrong ** gamma * logs
     return -alpha * ops.sum(each) / ops.maximum(ops.sum(hot), 1)
 
 # %% ../nbs/03_segment.ipynb #tversky-index
@@ -528,13 +555,25 @@ def feature_maps(
     levels = [torch.cat(level) for level in zip(*found, strict=True)]
     return levels, torch.from_numpy(np.stack(masks))
 
+# %% ../nbs/03_segment.ipynb #pixel-cross-entropy
+def pixel_cross_entropy(
+    logits: torch.Tensor,  # float (N,C,H,W)
+    truth: torch.Tensor,  # int64 (N,H,W), void 255
+    weights: torch.Tensor | None = None,  # (C,); None: all 1
+) -> torch.Tensor:  # one number
+    "Torch's weighted mean over the known pixels; 0, without a slope, where none of them counts."
+    known = truth[truth != VOID]
+    if known.numel() and (weights is None or bool((weights[known] > 0).any())):
+        return F.cross_entropy(logits, truth, weights, ignore_index=VOID)
+    return (logits * 0).sum()
+
 # %% ../nbs/03_segment.ipynb #judge
 def judge(decoder, maps, masks, weights):
     "Loss of a decoder on a batch, and its confusion matrix (21,21), at a quarter of the size."
     device = weights.device
     logits = decoder(*(m.to(device).float() for m in maps))
     logits = F.interpolate(logits, masks.shape[1:], mode='bilinear')
-    loss = F.cross_entropy(logits, masks.to(device).long(), weights, ignore_index=VOID)
+    loss = pixel_cross_entropy(logits, masks.to(device).long(), weights)
     best = logits.detach().argmax(1).to('cpu', torch.uint8).numpy()
     return loss, confusion_matrix(masks.numpy(), best)
 
@@ -661,17 +700,24 @@ def load_decoder(
     folder,  # as `save_decoder` wrote it
 ) -> PyramidSegmenter:
     "A backbone with a trained decoder from its folder, frozen and in eval mode."
-    file = Path(folder) / 'segmenter.json'
+    file, weights = Path(folder) / 'segmenter.json', Path(folder) / 'decoder.safetensors'
     if not file.is_file():
         raise FileNotFoundError(
             f'{file}: there is no such file; name a folder that save_decoder wrote')
-    about, weights = json.loads(file.read_text()), load_file(Path(folder) / 'decoder.safetensors')
-    sides = sorted(k for k in weights if k.startswith('side.') and k.endswith('0.weight'))
-    decoder = Decoder(tuple(weights[k].shape[1] for k in sides), weights[sides[0]].shape[0])
-    decoder.load_state_dict(weights)
+    about, kept = read_about(file), read_weights(weights)
+    check_fields(
+        file, about, backbone=(is_text, 'a name'),
+        size=(is_side, f'pixels, 1 to {LONGEST_SIDE}'),
+        classes=([['background', *VOC_CLASSES]].__contains__, "VOC's 21 in their order"))
+    with rebuilding(weights):
+        sides = sorted(k for k in kept if k.startswith('side.') and k.endswith('0.weight'))
+        decoder = Decoder(tuple(kept[k].shape[1] for k in sides), len(kept[sides[0]]))
+        decoder.load_state_dict(kept)
     net = load_backbone(about['backbone'])
     model = PyramidSegmenter(net, decoder, about['size'], about['backbone'])
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    with rebuilding(folder): model(torch.zeros(1, 3, 64, 64))  # do the two fit together?
+    return model
 
 # %% ../nbs/03_segment.ipynb #wild
 def wild(size):
@@ -743,17 +789,24 @@ def load_trainable(
     names = dict(enumerate(['background', *VOC_CLASSES]))
     numbers = {v: k for k, v in names.items()}
     square = {'height': size, 'width': size}
+    load_config(name, revision, 'segmenter')  # refuses what cannot be built
     def load(name, **where):
+        where['trust_remote_code'] = False
         config = AutoConfig.from_pretrained(name, id2label=names, label2id=numbers, **where)
         if hasattr(config, 'output_stride'):  # finer maps; the weights fit all the same
             config.output_stride = min(16, config.output_stride)
-        how = {'ignore_mismatched_sizes': True, 'dtype': torch.float32}
-        model = AutoModelForSemanticSegmentation.from_pretrained(
+        how = {'ignore_mismatched_sizes': True, 'dtype': torch.float32, 'output_loading_info': True}
+        loaded = AutoModelForSemanticSegmentation.from_pretrained(
             name, config=config, **how, **where)
-        return model, AutoImageProcessor.from_pretrained(
+        return *loaded, AutoImageProcessor.from_pretrained(
             name, size=square, do_center_crop=False, **where)
     kind = 'AutoModelForSemanticSegmentation'
-    model, processor = from_pretrained(load, name, revision, 'segmenter', kind)
+    model, info, processor = from_pretrained(load, name, revision, 'segmenter', kind)
+    new = {*info['missing_keys'], *(key for key, *_ in info['mismatched_keys'])}
+    body = (f'{model.base_model_prefix or "backbone"}.', 'backbone.')  # only the head may be new
+    check_parts(model, {key for key in new if key.startswith(body)}, name, 'segmenter')
+    check_finite(dict(model.named_parameters()), f'segmenter: {name}')
+    colour_rule(processor)  # refuses what we cannot feed
     keep_norms(model)
     return model.to(memory_format=torch.channels_last), processor
 
@@ -809,13 +862,39 @@ def batch_confusion(logits, labels) -> torch.Tensor:  # int64 (N,21,21)
     counts.scatter_add_(1, cell, torch.ones_like(cell))
     return counts[:, :441].reshape(-1, 21, 21)
 
+# %% ../nbs/03_segment.ipynb #over-all
+def over_all(value):
+    "The sum of a tensor over the processes that train together; of one process the tensor itself."
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()): return value
+    whole = value.detach().clone()
+    torch.distributed.all_reduce(whole)
+    return whole
+
 # %% ../nbs/03_segment.ipynb #pixel-loss
-def pixel_loss(model, weights, confusion, outputs, labels, num_items_in_batch=None):
-    "The Trainer's loss, at the size of the labels; training images count in `confusion` (21,21)."
+def pixel_loss(
+    model,  # of transformers; its training images are counted
+    weights,  # (21,) of the classes; None: all alike
+    confusion,  # int64 (21,21), to which they are added
+    outputs,  # the model's, with 'logits' (N,21,h,w)
+    labels: torch.Tensor,  # int64 (N,H,W), void 255
+    num_items_in_batch=None,  # what the Trainer passes while it trains
+) -> torch.Tensor:  # one number
+    """The Trainer's loss, at the size of the labels; 0 for a batch of which no pixel is known.
+    Where several processes train together it is the mean over the pixels of all of them."""
     logits = pixel_logits(model, outputs['logits'], labels.shape[1:])
-    if model.training: confusion += batch_confusion(logits.detach(), labels).sum(0).cpu().numpy()
+    if model.training:
+        confusion += over_all(batch_confusion(logits.detach(), labels).sum(0)).cpu().numpy()
     if weights is not None: weights = torch.as_tensor(weights, device=logits.device)
-    return F.cross_entropy(logits, labels, weights, ignore_index=VOID)
+    one = logits.new_ones(1)
+    processes = over_all(one)
+    if processes is one: return pixel_cross_entropy(logits, labels, weights)
+    known = labels[labels != VOID]
+    weight = over_all((logits.new_ones(21) if weights is None else weights)[known].sum())
+    how = {'weight': weights, 'ignore_index': VOID, 'reduction': 'sum'}
+    mean = F.cross_entropy(logits, labels, **how) / weight.where(weight > 0, 1.)
+    # gradients are averaged later, so it is multiplied by the number of processes: in training
+    # the Trainer does that, whenever it says how many items a batch has
+    return mean * (processes[0] if num_items_in_batch is None else 1)
 
 # %% ../nbs/03_segment.ipynb #epoch-figures
 def epoch_figures(patience=0):
@@ -855,6 +934,26 @@ def fingerprint(
     same = sorted((k, v) for k, v in how.items() if k not in ('workers', 'report_to'))
     return fit.key or fit.ids, tune.key or tune.ids, same, *about
 
+# %% ../nbs/03_segment.ipynb #together
+def tell_epoch(data):
+    "A callback of the Trainer that tells a data set which epoch begins."
+    from transformers import TrainerCallback
+    class Tell(TrainerCallback):
+        def on_epoch_begin(self, args, state, control, **_): data.set_epoch(round(state.epoch or 0))
+    return Tell()
+
+def share_of(batch) -> int:
+    "The part of a batch that falls to this process, where `accelerate launch` started several."
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    if batch % processes:
+        raise ValueError(f'batch: expected a multiple of the {processes} processes, got {batch}')
+    return batch // processes
+
+def joined(model):
+    "A model whose batch normalisation counts the batches of all processes, on GPUs."
+    together = int(os.environ.get('WORLD_SIZE', 1)) > 1 and torch.cuda.is_available()
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model) if together else model
+
 # %% ../nbs/03_segment.ipynb #segmenter-trainer
 def segmenter_trainer(model, processor, args, fit, tune, size, weights, augment, patience):
     "The Trainer of a segmenter: its data, loss, figures and optimizer."
@@ -879,6 +978,17 @@ def save_trainable(folder, model, processor):
         model.save_pretrained(part)
         processor.save_pretrained(part)
 
+# %% ../nbs/03_segment.ipynb #more-than-one
+@contextlib.contextmanager
+def more_than_one(fit):
+    "Within it torch's complaint about a batch of one image says what to do."
+    try: yield
+    except ValueError as e:
+        if 'more than 1 value per channel' not in str(e): raise
+        what = 'batch' if len(fit) > 1 else 'fit'
+        raise ValueError(f'{what}: this model normalises over the images of a step and needs 2 or '
+                         'more of them, got 1; on a small GPU take a smaller size') from e
+
 # %% ../nbs/03_segment.ipynb #fine-tune
 def fine_tune_segmenter(
     folder,  # receives the model
@@ -902,17 +1012,22 @@ def fine_tune_segmenter(
     mark = digest(*fingerprint(
         fit, tune, how, model_digest(name, revision), size, known, batch, lr, augment, patience,
         torch.__version__, transformers.__version__))
-    args = trainer_arguments(Path(checkpoints) / mark, batch=batch, lr=lr, **how)
+    args = trainer_arguments(Path(checkpoints) / mark, batch=share_of(batch), lr=lr, **how)
     transformers.set_seed(args.seed)
     # a batch of one has no statistics for the head's batch normalisation
-    if len(fit) % batch == 1: fit = fit.subset(fit.ids[:-1])
+    if len(fit) > 1 == len(fit) % batch: fit = fit.subset(fit.ids[:-1])
     model, processor = load_trainable(name, size, revision)
     trainer = segmenter_trainer(
-        model, processor, args, fit, tune, size, weights, augment, patience)
+        joined(model), processor, args, fit, tune, size, weights, augment, patience)
+    trainer.add_callback(tell_epoch(trainer.train_dataset))
     stopped = any(Path(args.output_dir).glob('checkpoint-*'))
-    trainer.train(resume_from_checkpoint=stopped)
-    save_trainable(folder, model.cpu(), processor)
-    shutil.rmtree(checkpoints)
+    with more_than_one(fit): trainer.train(resume_from_checkpoint=stopped)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        # the Trainer loads the best epoch by names of weights that not every model has in memory
+        best = Path(args.output_dir) / Path(trainer.state.best_model_checkpoint).name
+        save_trainable(folder, type(model).from_pretrained(best), processor)
+        shutil.rmtree(checkpoints)
     return trainer_history(trainer.state.log_history)
 
 # %% ../nbs/03_segment.ipynb #unet
@@ -1226,20 +1341,29 @@ def save_keras(folder, model, build: str, **arguments):
         (part / 'segmenter.json').write_text(json.dumps(about, indent=1) + '\n')
 
 # %% ../nbs/03_segment.ipynb #save-trained
+def is_recipe(arguments) -> bool:
+    "Arguments of one of `BUILDERS`, in reason, and without weights from elsewhere?"
+    if not isinstance(arguments, dict) or arguments.get('encoder_weights'): return False
+    lists = [value for value in arguments.values() if isinstance(value, list)]
+    right = all(1 <= value <= LONGEST_SIDE for _, value in numbers_in(arguments))
+    return right and max(map(len, lists), default=0) <= 8
+
 def load_trained(folder, device=None, flip=False, scales=(1.,)) -> Segmenter:
     "A segmenter trained here, from its folder."
-    file = Path(folder) / 'segmenter.json'
+    file, weights = Path(folder) / 'segmenter.json', Path(folder) / 'model.weights.h5'
     if not file.is_file():
         raise FileNotFoundError(f'{file}: there is no such file; '
                                 'name a folder that this stage wrote to models/')
-    about = json.loads(file.read_text())
+    about = read_about(file)
+    known = ['decoder', *BUILDERS]
+    check_fields(file, about, build=(known.__contains__, f'one of {some(known)}'))
     if about['build'] == 'decoder':
         return decoder_segmenter(load_decoder(folder), device, flip=flip, scales=scales)
-    if about['build'] not in BUILDERS:
-        raise ValueError(f'{file}: build must be decoder or one of {some(BUILDERS)}, '
-                         f'it is {about["build"]!r}')
-    model = BUILDERS[about['build']](**about['arguments'])
-    model.load_weights(Path(folder) / 'model.weights.h5')
+    check_fields(file, about, arguments=(
+        is_recipe, f'names with numbers from 1 to {LONGEST_SIDE}, without encoder_weights'))
+    with rebuilding(file): model = BUILDERS[about['build']](**about['arguments'])
+    with rebuilding(weights): model.load_weights(weights)
+    check_keras_model(model, weights, (*model.input_shape[1:3], len(VOC_CLASSES) + 1))
     return keras_segmenter(model, flip, scales)
 
 # %% ../nbs/03_segment.ipynb #load-any

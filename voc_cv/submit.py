@@ -15,8 +15,8 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
-from .data import VOC_CLASSES, VOID, Sample, VocDataset
-from .files import progress, replacing, some
+from .data import VOC_CLASSES, VOID, Sample, VocDataset, check_mask
+from .files import map_threads, progress, replacing, some, zeros_and_ones
 from .measure import dice
 
 # %% ../nbs/06_submit.ipynb #runs
@@ -30,27 +30,31 @@ def runs_text(
 
 # %% ../nbs/06_submit.ipynb #rle-encode
 def rle_encode(
-    binary: np.ndarray,  # of any shape, holding 0 and 1 only (bool or numbers)
+    binary: np.ndarray,  # of any shape, bool, or numbers 0 and 1
 ) -> str:  # 'start length start length ...', row-major, counted from 1; '' without ones
     "Run-length encoding of an array; `ValueError` if it holds anything but zeros and ones."
-    binary = np.asarray(binary)
-    if binary.dtype != bool and not np.isin(binary, (0, 1)).all():
-        raise ValueError(f'binary: expected zeros and ones, got values from {binary.min()} to '
-                         f'{binary.max()}; -1 means unknown and must be predicted first')
+    binary = zeros_and_ones(binary, 'binary')
     edges = np.flatnonzero(np.diff(binary.ravel().astype(np.int8), prepend=0, append=0))
     return runs_text(edges[::2], edges[1::2] - edges[::2])
 
 # %% ../nbs/06_submit.ipynb #parse-numbers
+LARGEST = 10 ** 15  # no image has so many places: at most 15 digits
+
 def whole_numbers(
     text: str,  # 'start length start length ...'
 ) -> np.ndarray:  # int64 (n,2), starts and lengths
     "The numbers of an encoding, or a `ValueError` that says what is wrong with them."
     if not isinstance(text, str):
-        raise ValueError(f'expected a text of runs, got {type(text).__name__} {text!r}')
+        raise ValueError(f'expected a text of runs, got {type(text).__name__} {repr(text)[:50]}; '
+                         'read_submission keeps an empty cell as the text that it is')
+    digits = text.replace(' ', '')
+    if digits.isascii() and digits.isdigit():  # then numpy reads it, ten times as fast
+        numbers = np.fromstring(text, np.int64, sep=' ')
+        if len(numbers) % 2 == 0 and numbers.max() < LARGEST: return numbers.reshape(-1, 2)
     words = text.split()
     if '-1' in words:
         raise ValueError('holds -1, which means unknown: this row was not filled in')
-    bad = [repr(w) for w in words if not (w.isascii() and w.isdigit() and len(w) < 16)]
+    bad = [repr(w[:20]) for w in words if not (w.isascii() and w.isdigit() and len(w) < 16)]
     if bad:
         raise ValueError(f'expected whole numbers, got {some(bad, 3)}')
     if len(words) % 2:
@@ -95,7 +99,7 @@ def encode_labels(
     labels: np.ndarray,  # (20,) of 0 and 1, or bool
 ) -> str:  # 'start length start length ...', '' without labels
     "The classification row of an image: run-length encoding of its labels."
-    labels = np.asarray(labels)
+    labels = zeros_and_ones(labels, 'labels')
     if labels.shape != (len(VOC_CLASSES),):
         raise ValueError(f'labels: expected {len(VOC_CLASSES)} of them, got shape {labels.shape}')
     return rle_encode(labels)
@@ -110,26 +114,37 @@ def mask_runs(
     starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
     return starts, np.append(starts[1:], flat.size), flat[starts]
 
+# %% ../nbs/06_submit.ipynb #plane-runs
+def plane_runs(
+    mask: np.ndarray,  # integers (H,W)
+    n_classes: int = 20,  # how many planes there are
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # int64 each; see below
+    """The runs of the stack `mask == i+1`: starts, and ends behind the last, counted from 0;
+    and those of void in the mask itself."""
+    starts, ends, values = mask_runs(mask)
+    void = (values == VOID) & (n_classes < VOID)
+    wrong = values[((values < 0) | (values > n_classes)) & ~void]
+    if len(wrong):
+        raise ValueError(f'mask: class values must be 0 to {n_classes} or {VOID} (void), '
+                         f'got {some(np.unique(wrong))}')
+    keep = np.flatnonzero((values > 0) & ~void)
+    keep = keep[np.argsort(values[keep], kind='stable')]  # plane after plane, inside one in order
+    plane = (values[keep].astype(np.int64) - 1) * mask.size
+    return starts[keep] + plane, ends[keep] + plane, starts[void], ends[void]
+
 # %% ../nbs/06_submit.ipynb #encode-mask
 def encode_mask(
     mask: np.ndarray,  # integers (H,W): 0 background, 1..`n_classes`, 255 void (not written)
     n_classes: int = 20,  # how many planes there are
 ) -> str:  # 'start length start length ...', '' without objects
-    "The segmentation row: `rle_encode` of the (n_classes,H,W) stack `mask == i+1`, not built."
+    """The segmentation row: `rle_encode` of the (n_classes,H,W) stack `mask == i+1`, not built.
+    Predicted void claims nothing, like background."""
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in 'ui':
         raise ValueError(f'mask: expected integers (H,W), got {mask.dtype} and shape {mask.shape}')
-    starts, ends, values = mask_runs(mask)
-    wrong = values[((values < 0) | (values > n_classes)) & (values != VOID)]
-    if len(wrong):
-        raise ValueError(f'mask: class values must be 0 to {n_classes} or {VOID} (void), '
-                         f'got {some(np.unique(wrong))}')
-    keep = np.flatnonzero((values > 0) & (values <= n_classes))
-    keep = keep[np.argsort(values[keep], kind='stable')]  # plane after plane, inside one in order
-    plane = (values[keep].astype(np.int64) - 1) * mask.size
-    starts, ends = starts[keep] + plane, ends[keep] + plane
-    first = np.append(True, starts[1:] != ends[:-1])[:len(keep)]  # others continue the run before
-    starts, ends = starts[first], ends[np.append(first[1:], True)[:len(keep)]]
+    starts, ends, *_ = plane_runs(mask, n_classes)
+    first = np.append(True, starts[1:] != ends[:-1])[:len(starts)]  # others continue the run before
+    starts, ends = starts[first], ends[np.append(first[1:], True)[:len(starts)]]
     return runs_text(starts, ends - starts)
 
 # %% ../nbs/06_submit.ipynb #rows
@@ -148,6 +163,20 @@ def check_size(
         raise ValueError(f'{id}: its mask is {mask.shape}, the image {size} (height, width); '
                          'predict at the original size')
 
+# %% ../nbs/06_submit.ipynb #check-answers
+def check_answers(labels) -> None:
+    "Raise a `ValueError` unless these are the labels of images, each of which comes once."
+    if [*labels.columns] != [*VOC_CLASSES]:
+        raise ValueError('labels: expected the 20 columns of VOC_CLASSES in their order, '
+                         f'got {some(labels.columns)}')
+    gaps = labels.index[labels.isna().any(axis=1)]
+    if len(gaps):
+        raise ValueError(f'labels: there is no value (NaN) for {some(gaps)}')
+    twice = labels.index[labels.index.duplicated()].unique()
+    if len(twice):
+        raise ValueError(f'labels: expected one row an image, these come again: {some(twice)}')
+    zeros_and_ones(labels, 'labels')
+
 # %% ../nbs/06_submit.ipynb #write
 def write_submission(
     path: Path,  # of the CSV
@@ -156,12 +185,7 @@ def write_submission(
     data: VocDataset | None = None,  # what it answers; if given, the size of every mask is checked
 ) -> None:
     "Write the contest's CSV: columns Id and Predicted, two rows an image."
-    if [*labels.columns] != [*VOC_CLASSES]:
-        raise ValueError('labels: expected the 20 columns of VOC_CLASSES in their order, '
-                         f'got {some(labels.columns)}')
-    gaps = labels.index[labels.isna().any(axis=1)]
-    if len(gaps):
-        raise ValueError(f'labels: there is no value (NaN) for {some(gaps)}')
+    check_answers(labels)
     with replacing(path) as part, open(part, 'w', newline='') as f:
         writer = csv.writer(f, lineterminator='\n')
         writer.writerow(['Id', 'Predicted'])
@@ -175,19 +199,47 @@ def write_submission(
                 raise ValueError(f'{id}: {e}') from e
             writer.writerows([f'{id}_{k}', text] for k, text in zip(ROWS, encoded, strict=True))
 
+# %% ../nbs/06_submit.ipynb #shortened
+def shortened(cells) -> str:
+    "The first cells of a line, and the first letters of each."
+    return some((c[:30] for c in cells), 3)
+
 # %% ../nbs/06_submit.ipynb #read
+def read_rows(
+    path,  # of a CSV
+) -> list:  # of lists of text, a line each; empty lines are left out
+    "The cells of a submission, or a `ValueError` with the line that has not two of them."
+    rows, old = [], csv.field_size_limit(2 ** 31 - 1)  # a row of many runs is long
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as f:  # with or without a BOM
+            reader = csv.reader(f, strict=True)
+            for row in reader:
+                if len(row) == 2: rows.append(row)
+                elif row and rows:  # the first line is the header, which is judged by its names
+                    cure = 'it breaks off' if len(row) == 1 else 'write it without row numbers'
+                    raise ValueError(f'{path}: line {reader.line_num}: expected two cells, Id and '
+                                     f'Predicted, got {len(row)} ({shortened(row)}); {cure}')
+                elif row: return [row]
+    except UnicodeDecodeError as e:
+        raise ValueError(f'{path}: is not a CSV in UTF-8 ({e.reason}); save it as such') from e
+    except csv.Error as e:
+        raise ValueError(f'{path}: is not a CSV ({e})') from e
+    finally:
+        csv.field_size_limit(old)
+    return rows
+
+# %% ../nbs/06_submit.ipynb #read-submission
 def read_submission(
     path: Path,  # of a CSV
 ) -> pd.DataFrame:  # text, indexed by the row's Id in file order, with the one column Predicted
     "A submission as it stands in the file; `check_submission` says whether it is a good one."
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: there is no such file')
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as e:
-        raise ValueError(f'{path}: is not a CSV ({e})') from e
-    if [*table.columns] != ['Id', 'Predicted']:
-        raise ValueError(f'{path}: expected the columns Id, Predicted, got {some(table.columns)}')
+    head, *rows = read_rows(path) or [[]]
+    if head != ['Id', 'Predicted']:
+        raise ValueError(f'{path}: expected the columns Id, Predicted with a comma between them, '
+                         f'got {shortened(head) or "an empty file"}')
+    table = pd.DataFrame(rows, columns=head, dtype=object)
     return table.set_index('Id')
 
 # %% ../nbs/06_submit.ipynb #expected
@@ -200,16 +252,13 @@ def expected_rows(
 # %% ../nbs/06_submit.ipynb #wrong-rows
 def wrong_rows(
     rows: pd.Index,  # the names of the rows that are there
-    wanted: list,  # those that should be there, in order
+    wanted: list,  # those that should be there
     name: str,  # of the data set
 ) -> list:  # of (row, problem)
-    "Rows that are missing, unknown, doubled, or, if nothing else is wrong, out of order."
+    "Rows that are missing, unknown or doubled; their order is free."
     found = [(row, 'is missing') for row in wanted if row not in rows]
     found += [(row, f'is no row for an image of {name}') for row in rows.difference(wanted)]
     found += [(row, 'comes more than once') for row in rows[rows.duplicated()].unique()]
-    if not found and [*rows] != wanted:
-        misplaced = [row for row, other in zip(rows, wanted, strict=True) if row != other]
-        found.append((misplaced[0], 'is not in the order of the data set'))
     return found
 
 # %% ../nbs/06_submit.ipynb #twice
@@ -219,12 +268,13 @@ def claimed_twice(
     n_pixels: int,  # of one plane
 ) -> int:  # pixels
     "How many pixels are given to more than one class."
-    ends = starts + lengths
-    change = np.zeros(n_pixels + 1, np.int64)
-    np.add.at(change, starts % n_pixels, 1)
-    np.subtract.at(change, (ends - 1) % n_pixels + 1, 1)
-    change[0] += ((ends - 1) // n_pixels - starts // n_pixels).sum()  # planes entered
-    return int((change.cumsum()[:-1] > 1).sum())
+    last = starts + lengths - 1
+    places = np.concatenate([[0], starts % n_pixels, last % n_pixels + 1])
+    steps = np.repeat([1, -1], len(starts))
+    entered = (last // n_pixels - starts // n_pixels).sum()  # planes, beyond the first of a run
+    order = np.argsort(places, kind='stable')
+    depth = np.concatenate([[entered], steps])[order].cumsum()
+    return int(np.diff(places[order], append=n_pixels)[depth > 1].sum())
 
 # %% ../nbs/06_submit.ipynb #row-problem
 def row_problem(
@@ -250,7 +300,7 @@ def submission_table(
     if 'Predicted' not in submission.columns:
         raise ValueError('submission: expected a table as read_submission gives it, with the '
                          f'column Predicted, got {some(submission.columns)}')
-    return submission
+    return submission.set_index('Id') if 'Id' in submission.columns else submission
 
 # %% ../nbs/06_submit.ipynb #check
 def check_submission(
@@ -264,24 +314,59 @@ def check_submission(
                  f'is here; it has {some(table.index.unique().sort_values(), 2)}')
         return pd.DataFrame([('', other)], columns=['Id', 'problem'])
     found = wrong_rows(table.index, wanted, data.name)
-    pixels = data.stats.eval('height * width')
+    pixels = data.stats.eval('height * width').to_dict()
     for row, text in progress(table.Predicted.items(), 'Checking', len(table)):
         id, _, kind = row.rpartition('_')
-        if id not in pixels.index or kind not in ROWS: continue
+        if id not in pixels or kind not in ROWS: continue
         problem = row_problem(text, kind, pixels[id])
         if problem: found.append((row, problem))
     return pd.DataFrame(found, columns=['Id', 'problem'])
 
+# %% ../nbs/06_submit.ipynb #covered
+def covered(
+    places: np.ndarray,  # int (n,), counted from 0
+    starts: np.ndarray,  # int (m,), of runs in order that do not overlap
+    ends: np.ndarray,  # int (m,), behind the last place of each
+) -> np.ndarray:  # int (n,)
+    "How many of the places below each of these lie in the runs."
+    if not len(starts): return np.zeros(len(places), np.int64)
+    before = np.append(0, (ends - starts).cumsum())
+    runs = np.searchsorted(starts, places)  # that start below
+    beyond = np.maximum(ends[runs - 1] - places, 0) * (runs > 0)
+    return before[runs] - beyond
+
 # %% ../nbs/06_submit.ipynb #score-row
-def score_row(
+def score_runs(
     text: str,  # an encoded row
-    truth: np.ndarray,  # bool, (20,) or (20,H,W)
-    void: np.ndarray | None = None,  # bool, places that count for neither; None: there are none
+    size: int,  # how many places there are
+    starts: np.ndarray,  # int (m,), of the truth's runs, counted from 0, in order
+    ends: np.ndarray,  # int (m,), behind the last place of each
+    void=((), ()),  # starts and ends of void in one plane; its places count for neither
+    n_pixels: int = 1,  # of one plane
 ) -> float:  # 0..1
-    "Dice of an encoded row with the truth."
-    predicted = rle_decode(text, truth.shape)
-    if void is not None: predicted &= ~void
-    return dice((predicted & truth).sum(), truth.sum(), predicted.sum())
+    "Dice of an encoded row with the truth; void claims nothing on either side."
+    first, lengths = parse_runs(text, size)
+    last, void = first + lengths, [*map(np.asarray, void)]
+    def unknown(places):
+        whole, rest = np.divmod(places, n_pixels)
+        return whole * (void[1] - void[0]).sum() + covered(rest, *void)
+    both = covered(last, starts, ends) - covered(first, starts, ends)
+    said = lengths.sum() - (unknown(last) - unknown(first)).sum()
+    return dice(both.sum(), (ends - starts).sum(), said)
+
+# %% ../nbs/06_submit.ipynb #score-image
+def score_image(
+    texts,  # the encoded rows, of labels and of the mask
+    labels: np.ndarray,  # bool (20,), the true ones
+    mask: np.ndarray,  # uint8 (H,W), the true one: 0, 1..20, 255 void
+) -> tuple[float, float]:  # Dice of the labels and of the mask, 0..1
+    "The contest's score of the two rows of an image."
+    check_mask(mask)
+    there = np.flatnonzero(labels)
+    starts, ends, *void = plane_runs(mask)
+    size = len(VOC_CLASSES) * mask.size
+    return (score_runs(texts[0], len(VOC_CLASSES), there, there + 1),
+            score_runs(texts[1], size, starts, ends, void, mask.size))
 
 # %% ../nbs/06_submit.ipynb #truth-known
 def has_truth(
@@ -292,23 +377,24 @@ def has_truth(
 
 # %% ../nbs/06_submit.ipynb #score
 def score_submission(
-    submission,  # a path, or the table that `read_submission` gives
+    submission,  # a path, or the table that `read_submission` gives; rows in any order
     data: VocDataset,  # with labels and masks
 ) -> pd.DataFrame:  # Dice, 0..1, ids x ('classification', 'segmentation'); their mean is the score
-    "The contest's score of every row; `ValueError` if the submission is not sound or has no truth."
+    """The contest's score of every row, found by its Id; predicted void claims nothing.
+    `ValueError` if the submission is not sound or has no truth."""
     table = submission_table(submission)
     problems = check_submission(table, data)
     if len(problems):
         raise ValueError(f'the submission cannot be scored, {len(problems)} things are wrong with '
                          f'it: {some(problems.Id + " " + problems.problem)}')
-    if not has_truth(data):
+    known = data.labels
+    if known is None or not has_truth(data):
         raise ValueError(f'{data.name}: has no truth to score against (labels or masks unknown)')
-    scores = {}
-    for s in progress(data, 'Scoring'):
-        labels, planes = (table.Predicted[f'{s.id}_{kind}'] for kind in ROWS)
-        truth = s.mask == np.arange(1, len(VOC_CLASSES) + 1, dtype=np.uint8)[:, None, None]
-        scores[s.id] = score_row(labels, s.labels), score_row(planes, truth, s.mask == VOID)
-    return pd.DataFrame.from_dict(scores, 'index', columns=ROWS).rename_axis('Id')
+    texts, labels = table.Predicted.to_dict(), dict(zip(known.index, known.to_numpy(), strict=True))
+    def score(id):
+        return score_image([texts[f'{id}_{kind}'] for kind in ROWS], labels[id], data.read_mask(id))
+    scores = map_threads(score, data.ids, 'Scoring')
+    return pd.DataFrame(scores, pd.Index(data.ids, name='Id'), ROWS)
 
 # %% ../nbs/06_submit.ipynb #submitted
 def submitted_sample(
