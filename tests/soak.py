@@ -21,7 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from conftest import ROOT, notebook
+
 COMMAND = [sys.executable, '-c', 'import sys; from voc_cv.run import main; sys.exit(main())']
 STAGES = {'1_write': [], '2_train': ['1_write'], '3_sum': ['1_write', '2_train']}
 WRITE = """
@@ -59,18 +60,6 @@ names = sorted(p.name for p in (Path(out) / 'masks').glob('[!.]*'))
 total = sum(len((Path(out) / 'masks' / name).read_text()) for name in names)
 (Path(out) / 'sum.txt').write_text(f"{names} {total} {(Path(out) / 'trained.txt').read_text()}")
 """
-
-
-def notebook(path, parameters, work):
-    "A stage of two cells, written without nbformat."
-    cells = [
-        {'cell_type': 'code', 'id': id, 'metadata': {'tags': tags}, 'source': text}
-        | {'outputs': [], 'execution_count': None}
-        for id, tags, text in (('parameters', ['parameters'], parameters), ('work', [], work))
-    ]
-    kernel = {'name': 'python3', 'language': 'python', 'display_name': 'python3'}
-    whole = {'cells': cells, 'metadata': {'kernelspec': kernel}, 'nbformat': 4, 'nbformat_minor': 5}
-    path.write_text(json.dumps(whole))
 
 
 def three_stages(folder, write=WRITE):
