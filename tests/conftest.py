@@ -93,9 +93,11 @@ def pytest_collectreport(report):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if exitstatus == 0 and not counts['passed']:
+    if exitstatus == 0 and not counts['passed'] and 'PYTEST_XDIST_WORKER' not in os.environ:
         session.exitstatus = 1  # a run that tested nothing has failed
 
 
 def pytest_unconfigure(config):
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        return  # the process that started the workers counts for all
     print(f'\n{counts["passed"]} passed, {counts["failed"]} failed', flush=True)
