@@ -2,6 +2,7 @@
 # make run DATA=folder              the same on a VOCdevkit or contest folder
 # make run DATA=folder segmenter=M detector=D  with pretrained models: hub ids or local folders (a detector also as .onnx)
 # make test                         everything that CI checks
+# make soak                         kills, full disks, hostile and random files, a quarter of an hour
 # make lint                         its quick part: form, lint and types, half a minute
 # make lab                          the notebooks in JupyterLab
 
@@ -24,6 +25,9 @@ test: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(BIN)/python -m pytest tests/test_form.py -q $(ARGS)
+
+soak: $(VENV)/ready
+	$(BIN)/python tests/soak.py $(ARGS)
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab nbs
@@ -51,4 +55,4 @@ $(VENV)/ready: requirements.lock settings.ini setup.py
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-.PHONY: run test lint lab export bench clean
+.PHONY: run test soak lint lab export bench clean

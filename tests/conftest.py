@@ -1,5 +1,6 @@
 """What the tests share, and the closing line: `N passed, N failed`, alone and last."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,48 @@ def run(*command, cwd=ROOT, timeout=900, **env):
         timeout=timeout,
         env=environment,
     )
+
+
+def notebook(path, parameters, work):
+    "A stage of two cells, written without nbformat."
+    cells = [
+        {'cell_type': 'code', 'id': id, 'metadata': {'tags': tags}, 'source': text}
+        | {'outputs': [], 'execution_count': None}
+        for id, tags, text in (('parameters', ['parameters'], parameters), ('work', [], work))
+    ]
+    kernel = {'name': 'python3', 'language': 'python', 'display_name': 'python3'}
+    whole = {'cells': cells, 'metadata': {'kernelspec': kernel}, 'nbformat': 4, 'nbformat_minor': 5}
+    path.write_text(json.dumps(whole))
+
+
+def tiny_segformer(folder, **more):
+    "A folder with a tiny segmenter of random weights, its processor for 64 x 64 pixels; its path."
+    import torch
+    import transformers
+
+    from voc_cv.data import VOC_CLASSES
+
+    torch.manual_seed(3)
+    names = dict(enumerate(['background', *VOC_CLASSES]))
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        hidden_sizes=[8, 16],
+        num_attention_heads=[1, 2],
+        decoder_hidden_size=16,
+        sr_ratios=[2, 1],
+        patch_sizes=[7, 3],
+        strides=[4, 2],
+        mlp_ratios=[2, 2],
+        id2label=names,
+        label2id={v: k for k, v in names.items()},
+        **more,
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    transformers.SegformerImageProcessorPil(size={'height': 64, 'width': 64}).save_pretrained(
+        folder
+    )
+    return folder
 
 
 @pytest.fixture(scope='session')

@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from test_sweep import notebook
+from conftest import notebook
 
 from voc_cv.files import add_scores
 from voc_cv.run import is_fresh, note_path, read_note, write_note

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from conftest import ROOT
+from conftest import ROOT, tiny_segformer
 from PIL import Image
 
 from voc_cv import photographs
@@ -170,28 +170,7 @@ def test_what_cannot_be_read_says_why(tmp_path):
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
     "A tiny segmenter of random weights that still sees several classes."
-    folder = tmp_path_factory.mktemp('tiny')
-    torch.manual_seed(3)
-    names = dict(enumerate(['background', *VOC_CLASSES]))
-    config = transformers.SegformerConfig(
-        num_encoder_blocks=2,
-        depths=[1, 1],
-        hidden_sizes=[8, 16],
-        num_attention_heads=[1, 2],
-        decoder_hidden_size=16,
-        sr_ratios=[2, 1],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        mlp_ratios=[2, 2],
-        id2label=names,
-        label2id={v: k for k, v in names.items()},
-        initializer_range=1.0,
-    )
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    transformers.SegformerImageProcessorPil(size={'height': 64, 'width': 64}).save_pretrained(
-        folder
-    )
-    return folder
+    return tiny_segformer(tmp_path_factory.mktemp('tiny'), initializer_range=1.0)
 
 
 @pytest.fixture(scope='module')
@@ -423,11 +402,17 @@ def make_run(folder, best):
         ids = pd.Index([f'{k:03}' for k in range(12)], name='Id')
         pd.DataFrame(table, ids, VOC_CLASSES).to_csv(folder / 'classify' / f'{name}_tune.csv')
     segment = {
-        'segmenter': 'some/hub', 'revision': 'abc', 'keep_aspect': True, 'flip': True,
-        'scales': '0.5 1', 'seed': 4,
+        'segmenter': 'some/hub',
+        'revision': 'abc',
+        'keep_aspect': True,
+        'flip': True,
+        'scales': '0.5 1',
+        'seed': 4,
     }
     classify = {
-        'segmenter': 'some/hub', 'revision': 'abc', 'detector': 'd.onnx',
+        'segmenter': 'some/hub',
+        'revision': 'abc',
+        'detector': 'd.onnx',
         'detector_revision': 'main',
     }
     params = {'parameters': {'02_classify': classify, '03_segment': segment}}

@@ -13,8 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 import test_predict
-from conftest import BIN, run
-from test_sweep import alive, notebook, wait_for
+from conftest import BIN, notebook, run
+from test_sweep import alive, wait_for
 
 from voc_cv.photographs import predict
 from voc_cv.scale import run_sweep

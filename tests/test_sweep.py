@@ -8,7 +8,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, notebook
 
 from voc_cv.run import STAGES as ALL
 from voc_cv.run import known_parameters, project_folder
@@ -30,18 +30,6 @@ value = 2 * read_scores(out)['add']['sum']['value']
 threads = os.environ.get('OMP_NUM_THREADS', '')
 add_scores(out, 'double', {label or 'none': {'value': value, 'threads': threads}})
 """
-
-
-def notebook(path, parameters, work):
-    "A stage of two cells, written without nbformat."
-    cells = [
-        {'cell_type': 'code', 'id': id, 'metadata': {'tags': tags}, 'source': text}
-        | {'outputs': [], 'execution_count': None}
-        for id, tags, text in (('parameters', ['parameters'], parameters), ('work', [], work))
-    ]
-    kernel = {'name': 'python3', 'language': 'python', 'display_name': 'python3'}
-    whole = {'cells': cells, 'metadata': {'kernelspec': kernel}, 'nbformat': 4, 'nbformat_minor': 5}
-    path.write_text(json.dumps(whole))
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from conftest import BIN, run
+from conftest import BIN, run, tiny_segformer
 from safetensors.torch import load_file
 
-from voc_cv.data import VOC_CLASSES, toy_voc
+from voc_cv.data import toy_voc
 from voc_cv.segment import (
     TrainerData,
     class_pixels,
@@ -26,30 +26,9 @@ from voc_cv.segment import (
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
     "A tiny segmenter of random weights, without dropout, which would differ by process."
-    folder = tmp_path_factory.mktemp('tiny')
-    torch.manual_seed(3)
-    names = dict(enumerate(['background', *VOC_CLASSES]))
-    config = transformers.SegformerConfig(
-        num_encoder_blocks=2,
-        depths=[1, 1],
-        hidden_sizes=[8, 16],
-        num_attention_heads=[1, 2],
-        decoder_hidden_size=16,
-        sr_ratios=[2, 1],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        mlp_ratios=[2, 2],
-        id2label=names,
-        label2id={v: k for k, v in names.items()},
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        classifier_dropout_prob=0.0,
-        drop_path_rate=0.0,
-    )
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    size = {'height': 64, 'width': 64}
-    transformers.SegformerImageProcessorPil(size=size).save_pretrained(folder)
-    return folder
+    rates = ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout_prob')
+    none = dict.fromkeys((*rates, 'drop_path_rate'), 0.0)
+    return tiny_segformer(tmp_path_factory.mktemp('tiny'), **none)
 
 
 # Two processes see two batches of 2 where one sees 4, and batch normalisation on a CPU counts each

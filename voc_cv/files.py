@@ -6,16 +6,34 @@
 __all__ = ['replacing', 'digest', 'cached_array', 'progress', 'batches', 'read_scores', 'add_scores']
 
 # %% ../nbs/files.ipynb #imports
+import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
+import socket
+import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+# %% ../nbs/files.ipynb #quoted
+def quoted(
+    value,  # anything
+    most: int = 200,  # characters
+) -> str:
+    "How `value` looks in Python, cut to so many characters."
+    import reprlib
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    text = repr(value[:most + 1]) if type(value) is str else short.repr(value)
+    return text if len(text) <= most else f'{text[:most]} ...'
 
 # %% ../nbs/files.ipynb #some
 def some(
@@ -23,9 +41,10 @@ def some(
     most: int = 5,  # how many are shown
 ) -> str:
     "The first few of `items` in words, and how many more there are."
-    items = [*map(str, items)]
+    items = [*items]
     more = len(items) - most
-    return ', '.join(items[:most]) + (f' and {more} more' if more > 0 else '')
+    shown = [text if len(text) <= 200 else f'{text[:200]} ...' for text in map(str, items[:most])]
+    return ', '.join(shown) + (f' and {more} more' if more > 0 else '')
 
 # %% ../nbs/files.ipynb #check-array
 def check_array(
@@ -75,6 +94,48 @@ def zeros_and_ones(
     raise ValueError(f'{name}: expected True and False, or 0 and 1, got {got}; '
                      f'{label_cure(wrong[0])}')
 
+# %% ../nbs/files.ipynb #part-of
+def this_host() -> str:
+    "The name of this machine, of letters and digits."
+    return re.sub(r'\W', '_', socket.gethostname())[:30] or '_'
+
+def part_of(
+    path: Path,  # of a file or folder
+) -> Path:
+    "Where this thread writes what is to become `path`."
+    ending = os.fsdecode(os.fsencode(path.name)[-120:])  # a name has at most 255 bytes
+    return path.with_name(
+        f'.voc_cv-{this_host()}-{os.getpid()}-{threading.get_ident()}-{ending}')
+
+def remove(
+    path: Path,  # a file, a link or a folder; may be gone
+):
+    "Remove a file, a folder with all that is in it, or a link, whose target stays."
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+# %% ../nbs/files.ipynb #disk-error
+def disk_error(
+    error: Exception,  # while `part` was written
+    part: Path,  # that was to become `path`
+    path: Path,
+) -> Exception:  # the same error, or one that names `path`
+    "What went wrong in writing a file, in terms of that file."
+    code = getattr(error, 'errno', None)
+    if isinstance(error, OSError) and code:
+        ours = error.filename is not None and str(error.filename) == str(part)
+        if ours or code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            return OSError(code, os.strerror(code), str(path))
+        return error
+    try:
+        disk = os.statvfs(path.parent)
+    except (OSError, AttributeError):  # only Unix has it
+        return error
+    if disk.f_bavail * disk.f_frsize >= 2 ** 16: return error
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
 # %% ../nbs/files.ipynb #replacing
 @contextmanager
 def replacing(
@@ -83,27 +144,30 @@ def replacing(
     "Write beside `path`: it takes the place of `path` at the end, or is removed if writing fails."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
+    part = part_of(path)
     try:
         yield part
-        if path.is_dir():
+        if path.is_dir() and part.is_dir():
             replace_folder(part, path)
         else:
             os.replace(part, path)
+    except Exception as e:
+        named = disk_error(e, part, path)
+        if named is e: raise
+        raise named from e
     finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
+        remove(part)
 
 # %% ../nbs/files.ipynb #replace-folder
+ASIDE = '.voc_cv-old-'
+
 def replace_folder(part, path):
     "Put the folder `part` in the place of the folder `path`."
-    old = path.with_name(f'.old-{path.name}')
-    if old.is_dir(): shutil.rmtree(old)
+    old = path.with_name(f'{ASIDE}{path.name}')
+    remove(old)
     os.replace(path, old)
     os.replace(part, path)
-    shutil.rmtree(old)
+    remove(old)
 
 # %% ../nbs/files.ipynb #alive
 def alive(pid: int) -> bool:
@@ -117,23 +181,29 @@ def alive(pid: int) -> bool:
     return True
 
 # %% ../nbs/files.ipynb #clear-parts
+def left_behind(
+    part: Path,  # of a name as `part_of` gives them, or of any other
+) -> bool:
+    "Is this a part whose writer is gone?"
+    named = re.fullmatch(r'\.voc_cv-(\w+)-(\d{1,9})-\d+-.+', part.name, flags=re.S)
+    if not named: return False
+    if named[1] == this_host(): return not alive(int(named[2]))
+    return time.time() - part.lstat().st_mtime > 3600
+
 def clear_parts(
-    root,  # a folder; all below it is searched
+    root,  # a folder; all below it is searched, but no links are followed
 ):
     "Remove what killed processes had half written, and bring back folders they were replacing."
-    for old in [*Path(root).rglob('.old-*')]:
-        whole = old.with_name(old.name.removeprefix('.old-'))
-        if whole.exists():
-            shutil.rmtree(old)
-        else:
-            os.replace(old, whole)
-    for p in [*Path(root).rglob('.*')]:
-        part = re.fullmatch(r'\.(\d+)-\d+-.+', p.name)
-        if not part or alive(int(part[1])): continue
-        if p.is_dir():
-            shutil.rmtree(p)
-        else:
-            p.unlink(missing_ok=True)
+    for folder, folders, names in os.walk(root):
+        for name in [*folders, *names]:
+            part = Path(folder, name)
+            if not name.startswith('.voc_cv-') or part.is_symlink(): continue
+            if name in folders: folders.remove(name)  # it is not searched
+            whole = part.with_name(name.removeprefix(ASIDE))
+            if whole != part and not os.path.lexists(whole):
+                os.replace(part, whole)
+            elif whole != part or left_behind(part):
+                remove(part)
 
 # %% ../nbs/files.ipynb #new-folder
 @contextmanager
@@ -148,6 +218,107 @@ def new_folder(
         part.mkdir()
         yield part
 
+# %% ../nbs/files.ipynb #owner
+def owner_of(
+    folder,  # a run's
+) -> str:  # for example 'process 4711 on gpu7, since 2026-11-26 14:03,'
+    "Who is at work in a folder, in words."
+    try:
+        who = json.loads((Path(folder) / '.stages' / 'owner.json').read_text()[:4000])
+        return f"process {who['pid']} on {who['host']}, since {who['since']},"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return 'another process'
+
+def tell_owner(
+    folder,  # a run's, locked
+):
+    "Write down that we are at work there."
+    who = {'pid': os.getpid(), 'host': socket.gethostname(),
+           'since': time.strftime('%Y-%m-%d %H:%M:%S')}
+    with replacing(Path(folder) / '.stages' / 'owner.json') as part:
+        part.write_text(json.dumps(who) + '\n')
+
+# %% ../nbs/files.ipynb #alone-in
+HELD: set = set()  # (process, thread, folder)
+
+@contextmanager
+def alone_in(
+    folder,  # is made
+    wait: bool = False,  # until it is free; else a `ValueError` says who is there
+    say=print,  # (text) -> None; is told for whom we wait
+):
+    """Meanwhile the folder is ours. A dead owner's lock is open at once. On a network disk it holds
+    between machines if the disk passes `flock` on (NFS 4, SMB), else on one machine only."""
+    from filelock import FileLock, Timeout
+    me = os.getpid(), threading.get_ident(), os.path.realpath(folder)
+    if me in HELD:
+        yield
+        return
+    home = Path(folder) / '.stages'
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / 'lock')
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        there = f'{folder}: {owner_of(folder)} is at work there'
+        if not wait:
+            raise ValueError(f'{there}; one run at a time owns a folder: wait until it has '
+                             'ended, or end it') from None
+        say(f'{there}; waiting for it')
+        lock.acquire()
+    HELD.add(me)
+    try:
+        tell_owner(folder)
+        yield
+    finally:
+        HELD.discard(me)
+        (home / 'owner.json').unlink(missing_ok=True)
+        lock.release()
+
+# %% ../nbs/files.ipynb #die-with-parent
+def die_with_parent(
+    parent: int,  # the number of its process
+):
+    "From now on this process is killed when its parent is gone, on Linux."
+    if sys.platform == 'linux':
+        import ctypes
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent: os._exit(1)  # it was gone before we asked
+
+# %% ../nbs/files.ipynb #note-writes
+def written_name(
+    event: str,  # of Python's audit events
+    args: tuple,  # its arguments
+    root: str,  # an absolute path that ends in /
+) -> str:  # relative to root; '' if this writes no file there that counts
+    "The file below `root` that an event is about to write."
+    if event not in ('open', 'os.rename'): return ''
+    if event == 'open' and not args[2] & (os.O_WRONLY | os.O_RDWR): return ''
+    path = args[event == 'os.rename']
+    if not isinstance(path, (str, os.PathLike)): return ''
+    whole = os.path.abspath(os.fspath(path))
+    name = whole.removeprefix(root) if whole.startswith(root) else ''
+    return '' if name.startswith('.') or '/.' in name else name
+
+def note_writes(
+    out,  # a folder
+    journal,  # a file that gets a line for each file that is written there: its name as JSON
+):
+    "From now on, note every file of `out` that this process writes, before it does."
+    root, noted = os.path.join(os.path.abspath(out), ''), set()
+    file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def listen(event, args):
+        name = written_name(event, args, root)
+        if not name or name in noted: return
+        noted.add(name)
+        try:
+            os.write(file, json.dumps(name).encode() + b'\n')
+        except OSError:
+            pass  # the disk is full, or the file was closed: so much for the note
+
+    sys.addaudithook(listen)
+
 # %% ../nbs/files.ipynb #digest
 def digest(
     *parts,  # bytes as they are; of anything else its repr, so that 1, '1' and 1.0 differ
@@ -155,6 +326,17 @@ def digest(
     "A short fingerprint. Arrays go in as `.tobytes()`: the repr of a long one leaves most out."
     raw = [p if isinstance(p, bytes) else repr(p).encode() for p in parts]
     return hashlib.blake2b(b'|'.join(raw), digest_size=12).hexdigest()
+
+# %% ../nbs/files.ipynb #file-digest
+def file_digest(
+    path,  # of a file
+) -> str:  # 24 hexadecimal digits, the same as `digest` of its bytes
+    "A fingerprint of what a file holds."
+    with open(path, 'rb') as file:
+        total = hashlib.blake2b(digest_size=12)
+        while piece := file.read(2 ** 20):
+            total.update(piece)
+    return total.hexdigest()
 
 # %% ../nbs/files.ipynb #file-state
 def file_state(path) -> tuple:
@@ -243,13 +425,38 @@ def map_threads(
         results = pool.map(function, items)
         return list(tqdm(results, total=len(items), desc=title, disable=silent, leave=False))
 
+# %% ../nbs/files.ipynb #read-json
+def read_json(
+    path,  # of a file
+    most: int = 2 ** 26,  # bytes
+):  # what it holds
+    "A file of JSON; a `ValueError` with its name if it is cut, damaged or too large."
+    path = Path(path)
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f'{path}: expected at most {most} bytes of JSON, got {size}; '
+                         'remove it, a run makes it anew')
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as e:
+        why = 'nested too deep' if isinstance(e, RecursionError) else str(e)[:200]
+        raise ValueError(f'{path}: is no JSON ({why}); remove it, a run makes it anew') from e
+
 # %% ../nbs/files.ipynb #read-scores
 def read_scores(
     out,  # a run's folder
 ) -> dict:  # stage -> {line -> {column -> value}}; {} before the first stage has written any
-    "What the stages of a run have written into its `scores.json`."
+    "What the stages of a run have written into its `scores.json`; of a damaged one, nothing."
     path = Path(out) / 'scores.json'
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        found = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(found, dict): return {}
+    stages = found.values()
+    if not all(isinstance(stage, dict) for stage in stages): return {}
+    lines = itertools.chain.from_iterable(stage.values() for stage in stages)
+    return found if all(isinstance(line, dict) for line in lines) else {}
 
 # %% ../nbs/files.ipynb #plain-number
 def plain_number(value):

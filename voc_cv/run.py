@@ -9,19 +9,38 @@ __all__ = ['run_pipeline', 'main']
 import argparse
 import ast
 import difflib
+import functools
 import importlib.util
+import itertools
 import json
+import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from .files import clear_parts, digest, read_scores, replacing, some, stat_digest
+from voc_cv.files import (
+    alone_in,
+    clear_parts,
+    die_with_parent,
+    digest,
+    file_digest,
+    note_writes,
+    quoted,
+    read_json,
+    read_scores,
+    replacing,
+    some,
+    stat_digest,
+)
 
 # %% ../nbs/run.ipynb #stages
 STAGES = {  # stage -> the stages whose files it reads
@@ -57,7 +76,12 @@ def project_folder(
 def read_notebook(path):
     "A notebook as nbformat's node, in the newest form of the format."
     import nbformat
-    return nbformat.read(path, as_version=4)
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError,
+            nbformat.ValidationError) as e:
+        why = str(e).split('\n')[0][:200]
+        raise ValueError(f'{path}: is no notebook ({type(e).__name__}: {why})') from e
 
 # %% ../nbs/run.ipynb #is-parameters
 def is_parameters(cell) -> bool:
@@ -65,6 +89,20 @@ def is_parameters(cell) -> bool:
     return 'parameters' in cell.metadata.get('tags', [])
 
 # %% ../nbs/run.ipynb #stage-parameters
+def plain_value(
+    path,  # of the notebook, for the error
+    node,  # of Python's syntax
+) -> tuple:  # name, value
+    "What a line of the parameters sets."
+    try:
+        target, = node.targets
+        value = ast.literal_eval(node.value)
+        if type(value) in (str, int, float, bool): return target.id, value
+    except (AttributeError, ValueError, RecursionError):
+        pass
+    raise ValueError(f'{path}: expected parameters as NAME = plain value, '
+                     f'got {ast.unparse(node)[:200]}')
+
 def stage_parameters(
     path,  # of a stage's notebook
 ) -> dict:  # name -> default
@@ -72,15 +110,115 @@ def stage_parameters(
     cells = [c for c in read_notebook(path).cells if is_parameters(c)]
     if len(cells) != 1:
         raise ValueError(f'{path}: expected one cell tagged parameters, got {len(cells)}')
-    values = {}
-    for node in ast.parse(cells[0].source).body:
-        try:
-            values[node.targets[0].id] = ast.literal_eval(node.value)
-        except (AttributeError, ValueError) as e:
-            line = ast.unparse(node)
-            raise ValueError(
-                f'{path}: expected parameters as NAME = plain value, got {line}') from e
-    return values
+    try:
+        lines = ast.parse(cells[0].source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        raise ValueError(f'{path}: its parameters are not Python ({str(e)[:200]})') from e
+    return dict(plain_value(path, node) for node in lines)
+
+# %% ../nbs/run.ipynb #yaml-kinds
+INTEGER = re.compile(r'[-+]?(0|[1-9](_?[0-9]){0,18})$')
+DECIMAL = re.compile(r'[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$')
+
+@functools.cache
+def yaml_kinds() -> tuple:  # of classes: a loader, a dumper
+    "YAML's loader and dumper with our idea of a number."
+    import yaml
+    changed = [f'tag:yaml.org,2002:{kind}' for kind in ('int', 'float', 'timestamp')]
+    usual = yaml.SafeLoader.yaml_implicit_resolvers
+    kept = {first: [pair for pair in pairs if pair[0] not in changed]
+            for first, pairs in usual.items()}
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {first: [*pairs] for first, pairs in kept.items()}
+
+    class Dumper(yaml.SafeDumper):  # quotes what either idea would take for a number
+        yaml_implicit_resolvers = {first: [*pairs] for first, pairs in usual.items()}
+
+    kind: type[Loader | Dumper]
+    for kind in (Loader, Dumper):
+        kind.add_implicit_resolver(changed[0], INTEGER, [*'-+0123456789'])
+        kind.add_implicit_resolver(changed[1], DECIMAL, [*'-+.0123456789'])
+    return Loader, Dumper
+
+# %% ../nbs/run.ipynb #check-names
+DEEPEST, MOST_NODES = 50, 100_000
+
+def check_names(
+    node,  # of YAML
+):
+    "Refuse a block that has a name twice."
+    if node.id != 'mapping': return
+    names = [key.value for key, _ in node.value if key.id == 'scalar' and key.value != '<<']
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 1000 else []
+    if twice: raise ValueError(f'it has {some(map(quoted, twice))} more than once in a block')
+
+# %% ../nbs/run.ipynb #count-nodes
+def count_nodes(
+    node,  # of YAML
+    known: dict,  # id of a node -> its count, None while it is being counted
+    depth: int = 0,  # of the node
+) -> int:
+    "How many values a node holds, its aliases written out; refused if too many or too deep."
+    if id(node) in known:
+        if known[id(node)] is None: raise ValueError('a part of it holds itself')
+        return known[id(node)]
+    if depth > DEEPEST: raise ValueError(f'it is nested more than {DEEPEST} deep')
+    known[id(node)] = None
+    parts = [] if node.id == 'scalar' else node.value
+    if node.id == 'mapping':
+        check_names(node)
+        parts = [*itertools.chain.from_iterable(parts)]
+    total = 1
+    for part in parts:
+        total += count_nodes(part, known, depth + 1)
+        if total > MOST_NODES:
+            raise ValueError(f'it has more than {MOST_NODES} values, aliases written out')
+    known[id(node)] = total
+    return total
+
+# %% ../nbs/run.ipynb #read-yaml
+LONGEST = 2 ** 18  # bytes of a file of parameters
+
+def read_yaml(
+    text: str,  # YAML
+    name,  # what to call it in an error
+):  # what it says; None if it is empty
+    "What a text of YAML says, with numbers as people write them."
+    import yaml
+    if len(text) > LONGEST:
+        raise ValueError(f'{name}: expected at most {LONGEST} characters, got {len(text)}')
+    try:
+        loader = yaml_kinds()[0](text)
+        node = loader.get_single_node()
+        if node is None: return None
+        count_nodes(node, {})
+        return loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError,
+            RecursionError) as e:
+        why = 'nested too deep' if isinstance(e, RecursionError) else ' '.join(str(e).split())
+        raise ValueError(f'{name}: is no YAML that can be used: {why[:300]}') from e
+
+def write_yaml(
+    value,  # of dicts, lists and scalars
+) -> str:
+    "The text that `read_yaml` takes for `value`."
+    import yaml
+    return yaml.dump(value, Dumper=yaml_kinds()[1], sort_keys=False)
+
+# %% ../nbs/run.ipynb #check-size
+def check_size(
+    name: str,  # to call it by in the error
+    value,  # a plain one
+):
+    "Refuse numbers and texts that nothing here can work with."
+    if isinstance(value, int) and abs(value) >= 2 ** 63:
+        raise ValueError(f'{name}: expected a number of at most 18 digits, got {quoted(value)}')
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f'{name}: expected a finite number, got {value}')
+    if isinstance(value, str) and ('\0' in value or len(value) > 10_000):
+        raise ValueError(f'{name}: expected a text of at most 10000 characters, none of them zero, '
+                         f'got {quoted(value)}')
 
 # %% ../nbs/run.ipynb #check-value
 def check_value(
@@ -89,13 +227,16 @@ def check_value(
     default,  # what the notebook says
 ):  # the value, of the default's type
     "`value` as the type of `default`, or a `ValueError`."
+    check_size(name, value)
     if isinstance(default, float) and type(value) is int: value = float(value)
-    if isinstance(default, float) and re.fullmatch(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+', str(value)):
-        value = float(value)
+    if isinstance(default, float) and isinstance(value, str) and len(value) < 30:
+        if re.fullmatch(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+', value): value = float(value)
     if default == '' and value is None: value = ''
     if type(value) is not type(default):
+        hint = '; put it in quotes' if isinstance(default, str) else ''
         raise ValueError(f'{name}: expected {type(default).__name__}, like its default '
-                         f'{default!r}, got {type(value).__name__} {value!r}')
+                         f'{quoted(default)}, got {type(value).__name__} {quoted(value)}{hint}')
+    check_size(name, value)
     return value
 
 # %% ../nbs/run.ipynb #parse-value
@@ -105,12 +246,11 @@ def parse_value(
     default,  # what the notebook says
 ):  # the value, of the default's type
     "A value from the command line: a text stays as it is, else it is read as what `default` is."
-    import yaml
-    if isinstance(default, str): return text
+    if isinstance(default, str): return check_value(name, text, default)
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ValueError(f'{name}: expected {type(default).__name__}, got {text!r}') from e
+        value = read_yaml(text, name)
+    except ValueError as e:
+        raise ValueError(f'{name}: expected {type(default).__name__}, got {quoted(text)}') from e
     return check_value(name, value, default)
 
 # %% ../nbs/run.ipynb #refuse
@@ -120,9 +260,10 @@ def refuse(
     names: list,  # those that do
 ):
     "Say that there is no such name, and which is the nearest right one."
-    near = difflib.get_close_matches(str(name), names, 1)
+    name = str(name)[:200] if isinstance(name, (str, int)) else quoted(name)
+    near = difflib.get_close_matches(name, names, 1)
     hint = f'did you mean {near[0]!r}?' if near else f'there are {some(names, 30)}'
-    raise ValueError(f'there is no {what} {str(name)!r}; {hint}')
+    raise ValueError(f'there is no {what} {name!r}; {hint}')
 
 # %% ../nbs/run.ipynb #stages-with
 def stages_with(
@@ -151,7 +292,8 @@ def resolve(
         if stage != 'all' and stage not in known: refuse('stage', stage, [*known])
         settings = given[stage] or {}
         if not isinstance(settings, dict):
-            raise ValueError(f'{stage}: expected parameters as name: value, got {settings!r}')
+            raise ValueError(
+                f'{stage}: expected parameters as name: value, got {quoted(settings)}')
         for name, value in settings.items():
             for s in stages_with(known, stage, name):
                 values[s][name] = read(f'{s}.{name}', value, known[s][name])
@@ -176,11 +318,14 @@ def read_blocks(
     path: Path,  # of a YAML file
 ) -> dict:  # what it holds; {} if it is empty
     "A YAML file of `name: ...`."
-    import yaml
+    size = path.stat().st_size
+    if size > LONGEST:
+        raise ValueError(f'{path}: expected a file of at most {LONGEST} bytes, got {size}')
     try:
-        given = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as e:
-        raise ValueError(f'{path}: is not YAML ({e})') from e
+        text = path.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as e:
+        raise ValueError(f'{path}: expected text in UTF-8, got byte {e.start}: {e.reason}') from e
+    given = read_yaml(text, path) or {}
     if not isinstance(given, dict):
         raise ValueError(
             f'{path}: expected blocks of parameters by stage, got {type(given).__name__}')
@@ -190,8 +335,11 @@ def read_params(
     path,  # a YAML file: a block of name: value for a stage, or for `all`
 ) -> dict:  # stage or 'all' -> {name -> value}
     "The parameters in a file, which may be a run's params.yaml."
-    given = read_blocks(find_params(path))
-    return given.get('parameters', given)
+    file = find_params(path)
+    given = read_blocks(file)
+    blocks = given.get('parameters', given)
+    if isinstance(blocks, dict): return blocks
+    raise ValueError(f'{file}: parameters: expected blocks by stage, got {quoted(blocks)}')
 
 # %% ../nbs/run.ipynb #parse-override
 def parse_override(
@@ -200,7 +348,7 @@ def parse_override(
     "A parameter from the command line."
     where, equals, value = text.partition('=')
     if not equals or not where:
-        raise ValueError(f'-p {text}: expected STAGE.NAME=VALUE or NAME=VALUE')
+        raise ValueError(f'-p {text[:200]}: expected STAGE.NAME=VALUE or NAME=VALUE')
     stage, dot, name = where.rpartition('.')
     return stage if dot else 'all', name, value
 
@@ -301,6 +449,67 @@ def code_digest(
         raise ValueError(f'{notebook}: is not Python: {e.text} ({e.msg})') from e
     return digest(source, *(file.read_bytes() for file in files))
 
+# %% ../nbs/run.ipynb #model-path
+PATHS = 'root', 'image', 'trained', 'encoder_weights'
+MODELS = {  # name of a parameter -> of the one that holds the revision of a hub's model
+    'detector': 'detector_revision', 'segmenter': 'revision', 'targets': 'revision',
+    'backbone': ''}
+LISTS = 'targets',
+OURS = 'segmenter.json', 'classifier.json'
+
+def at_home(
+    word: str,  # a path, or any text
+) -> str:
+    "The word with a leading ~ written out; a shell leaves it alone behind an =."
+    return os.path.expanduser(word) if word.startswith('~') else word
+
+def is_path(
+    name: str,  # of a parameter
+    word: str,  # its value, or one of its words
+) -> bool:
+    "Does a word of a parameter name a file or folder that is there?"
+    path = Path(at_home(word))
+    if not word or name not in (*PATHS, *MODELS): return False
+    if name in PATHS: return word != 'imagenet' and path.exists()
+    if word.startswith(('.', '~', '/')) or word.endswith('.onnx'): return path.exists()
+    files = ['config.json', *(OURS if '/' in word else ())]
+    return any((path / file).is_file() for file in files)
+
+def words_of(
+    name: str,  # of a parameter
+    value,  # of it
+) -> list:  # of texts
+    "The words of a parameter: of a list its entries, else the value as it is; [] if it is no text."
+    if not isinstance(value, str): return []
+    return value.split() if name in LISTS else [value]
+
+# %% ../nbs/run.ipynb #whole-paths
+def whole_path(
+    word: str,  # a path
+) -> str:
+    "An absolute path; a link to a file keeps its own name, and so its ending."
+    path = Path(at_home(word))
+    return str(path.resolve() if path.is_dir() else path.parent.resolve() / path.name)
+
+def with_paths(
+    values: dict,  # a stage's parameters
+    change,  # path -> path
+) -> dict:
+    "Parameters whose words that are paths went through `change`."
+    changed = dict(values)
+    for name, value in values.items():
+        words = words_of(name, value)
+        made = [change(w) if is_path(name, w) else w for w in words]
+        if len(words) > 1: made = [w if ' ' in m else m for w, m in zip(words, made, strict=True)]
+        if made != words: changed[name] = ' '.join(made)
+    return changed
+
+def whole_paths(
+    values: dict,  # a stage's parameters
+) -> dict:
+    "Parameters with names of files and folders made absolute."
+    return with_paths(values, whole_path)
+
 # %% ../nbs/run.ipynb #stage-data
 def stage_data(
     values: dict,  # a stage's parameters
@@ -313,21 +522,61 @@ def stage_data(
     return {s: open_voc(values['root'], s, limit, seed) for s in splits}
 
 # %% ../nbs/run.ipynb #named-files
+def model_files(
+    path: Path,  # of a file or folder
+) -> list:  # of paths
+    "All that is read of a file or folder that a parameter names."
+    if path.is_dir(): return sorted(f for f in path.rglob('*') if f.is_file())
+    if path.suffix != '.onnx': return [path]
+    return sorted(f for f in path.parent.iterdir() if f.name.startswith(path.stem))
+
 def named_files(
     values: dict,  # a stage's parameters
 ) -> list:  # a fingerprint for each file or folder
-    "Fingerprints of the files and folders, other than data and run, that parameters name."
-    texts = [v for n, v in values.items() if n not in ('root', 'out') and isinstance(v, str)]
-    paths = [Path(t) for t in texts if t and Path(t).exists()]
-    return [stat_digest(p, sorted(f for f in p.rglob('*') if f.is_file())) for p in paths]
+    "Fingerprints of the files and folders, other than the data, that parameters name."
+    paths: list = []
+    for name, value in values.items():
+        if name == 'root': continue
+        paths += [Path(at_home(w)) for w in words_of(name, value) if is_path(name, w)]
+    return [stat_digest(path, model_files(path)) for path in paths]
+
+# %% ../nbs/run.ipynb #hub-commits
+def hub_folder() -> Path:
+    "Where models of the hub are kept on this machine."
+    for name, below in (('HF_HUB_CACHE', ''), ('HUGGINGFACE_HUB_CACHE', ''), ('HF_HOME', 'hub')):
+        if os.environ.get(name): return Path(os.environ[name]) / below
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'huggingface' / 'hub'
+
+def hub_commit(
+    id: str,  # of a model
+    revision: str,  # a branch, a tag or a commit
+) -> str:  # 40 hexadecimal digits; '' if it was never loaded
+    "Which commit a revision stands for, by the hub's cache."
+    if re.fullmatch('[0-9a-f]{40}', revision): return revision
+    file = hub_folder() / f'models--{id.replace("/", "--")}' / 'refs' / revision
+    try:
+        return file.read_text()[:40].strip()
+    except (OSError, ValueError):
+        return ''
+
+def hub_commits(
+    values: dict,  # a stage's parameters
+) -> dict:  # model -> commit, '' if it is not known
+    "The commits of the models that parameters name and that are no files."
+    commits = {}
+    for name, beside in MODELS.items():
+        for word in words_of(name, values.get(name)):
+            if not word or is_path(name, word): continue
+            commits[word] = hub_commit(word, str(values.get(beside) or 'main'))
+    return commits
 
 # %% ../nbs/run.ipynb #stage-key
-def stage_key(
+def stage_digest(
     notebook,  # the stage's notebook
     values: dict,  # its parameters
-    inputs: list,  # `read_note` of the stages whose files it reads
+    inputs: list,  # notes of the stages whose files it reads
 ) -> str:
-    "Fingerprint of all that a stage's result depends on, but for the folder it is written to."
+    "Fingerprint of what a stage's result depends on, but for the hub's models and `out`."
     data = [d.key for d in stage_data(values).values()]
     plain = {name: v for name, v in values.items() if name != 'out'}
     read = []
@@ -335,6 +584,44 @@ def stage_key(
         files = note.get('files', {}).items()
         read.append({name: d for name, d in files if not name.endswith('.ipynb')})
     return digest(code_digest(notebook), plain, data, named_files(values), versions(), read)
+
+def with_commits(
+    mark: str,  # of `stage_digest`
+    commits: dict,  # of `hub_commits`
+) -> str:
+    "Fingerprint of all that a stage's result depends on, but for the folder it is written to."
+    return digest(mark, sorted(commits.items()))
+
+def stage_key(
+    notebook,  # the stage's notebook
+    values: dict,  # its parameters
+    inputs: list,  # notes of the stages whose files it reads
+) -> str:
+    "Fingerprint of all that a stage's result depends on, but for the folder it is written to."
+    return with_commits(stage_digest(notebook, values, inputs), hub_commits(values))
+
+# %% ../nbs/run.ipynb #is-note
+def is_inside(
+    name,  # anything
+) -> bool:
+    "Is this the name of a file inside a folder, as `listing` gives them?"
+    if not isinstance(name, str) or not name or '\0' in name or len(name) > 4000: return False
+    parts = Path(name).parts
+    return not Path(name).is_absolute() and not any(part.startswith('.') for part in parts)
+
+def is_note(
+    note,  # anything
+) -> bool:
+    "Is this a note of ours?"
+    if not isinstance(note, dict): return False
+    kinds: dict = {'key': str, 'begun': str, 'files': dict, 'parameters': dict, 'from': str,
+             'seconds': (int, float), 'scores': (dict, type(None))}
+    if any(name in note and not isinstance(note[name], kind) for name, kind in kinds.items()):
+        return False
+    files = note.get('files', {})
+    if not all(map(is_inside, files)): return False
+    if not all(isinstance(d, (str, type(None))) for d in files.values()): return False
+    return not note.get('key') or {'parameters', 'files', 'scores'} <= {*note}
 
 # %% ../nbs/run.ipynb #note-path
 def note_path(out, stage) -> Path:
@@ -344,9 +631,12 @@ def read_note(
     out,  # a run's folder
     stage: str,  # its name
 ) -> dict:  # key, files, scores, parameters, seconds
-    "What is noted of a stage that has run; {} if it has not."
-    path = note_path(out, stage)
-    return json.loads(path.read_text()) if path.exists() else {}
+    "What is noted of a stage that has run; {} if it has not, or if the note is none of ours."
+    try:
+        note = read_json(note_path(out, stage))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return note if is_note(note) else {}
 
 def write_note(
     out,  # a run's folder
@@ -364,7 +654,7 @@ def file_digests(
 ) -> dict:  # name -> fingerprint
     "name -> fingerprint of files of a run; None for one that is gone."
     paths = {name: Path(out) / name for name in sorted(names)}
-    return {n: digest(p.read_bytes()) if p.is_file() else None for n, p in paths.items()}
+    return {n: file_digest(p) if p.is_file() else None for n, p in paths.items()}
 
 def is_fresh(
     out,  # a run's folder
@@ -431,7 +721,10 @@ def every(
 
     def repeat():
         while not done.wait(seconds):
-            call()
+            try:
+                call()
+            except OSError:
+                return  # nobody reads the log any more, or its disk is full: the work goes on
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
@@ -516,24 +809,46 @@ def lay_out(
     nbformat.write(copy, path)
     return len(copy.cells)
 
+# %% ../nbs/run.ipynb #begin-kernel
+def begin_kernel(
+    parent: int,  # the number of the process that started this one
+    out: str,  # the run's folder; '': nothing is noted
+    journal: str,  # the file to note names in
+):
+    "What a process that executes a stage does first."
+    die_with_parent(parent)
+    if out: note_writes(out, journal)
+
+def first_words(
+    out='',  # the run's folder; '': what is written is not noted
+    journal='',  # the file to note names in
+) -> str:  # an argument of IPython's kernel
+    "The lines that a kernel executes before all others."
+    call = f'_begin{(os.getpid(), os.path.abspath(out) if out else "", os.path.abspath(journal))}'
+    call = call.replace('{', r'\x7b').replace('}', r'\x7d')
+    lines = ['from voc_cv.run import begin_kernel as _begin', call, 'del _begin']
+    return f'--IPKernelApp.exec_lines={lines}'
+
 # %% ../nbs/run.ipynb #call-papermill
 def call_papermill(
     path,  # of a notebook, which is executed in its place
     values: dict,  # its parameters
     watch: Watch,  # is told what happens
     bar,  # papermill's progress bar: False, or a dict of tqdm's arguments
+    begin: str,  # of `first_words`
 ) -> str:  # what went wrong; '' if nothing did
     "Execute a notebook with parameters."
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # the terminal is for the bar
+    path = os.path.abspath(path).replace('{', '{{').replace('}', '}}')
     try:
         papermill.execute_notebook(
             path, path, values, kernel_name='python3', progress_bar=bar, stderr_file=watch,
-            on_cell_start=watch.begin_cell, extra_arguments=['--log-level=ERROR'])
+            on_cell_start=watch.begin_cell, extra_arguments=['--log-level=ERROR', begin])
     except PapermillExecutionError as e:
-        return (f'{watch.stage} failed with {e.ename}: {e.evalue}\n'
+        return (f'{watch.stage} failed with {e.ename}: {e.evalue[:10_000]}\n'
                 f'The executed notebook, with the error in its cell {watch.cell}, is')
     except DeadKernelError:
         return (f'{watch.stage}: its process died; was there not enough memory?\n'
@@ -546,13 +861,15 @@ def execute(
     target: Path,  # the executed notebook, also when a cell fails
     values: dict,  # its parameters
     say=None,  # (text) -> None, takes a line of the log; None: nothing is shown
+    journal='',  # where names of files beside `target` are noted before they are written; '': no
 ):
     "Execute what a run needs of a notebook; a `StageError` if it fails."
+    begin = first_words(target.parent if journal else '', journal)
     with replacing(target) as part:
         total = lay_out(notebook, part) + bool(values)  # papermill adds a cell of our values
         watch = Watch(notebook.stem, total)
         with shown(watch, say):
-            failure = call_papermill(part, values, watch, outer_bar(watch.stage, say))
+            failure = call_papermill(part, values, watch, outer_bar(watch.stage, say), begin)
     if failure: raise StageError(f'{failure} {target}')
 
 # %% ../nbs/run.ipynb #listing
@@ -561,26 +878,41 @@ KEPT = 'scores.json', 'params.yaml', 'report.html', 'run.log'
 def listing(
     out,  # a run's folder
 ) -> dict:  # name -> (time, size)
-    "Every file of a run, without what the run keeps for itself."
+    "Every file of a run, without what the run keeps for itself; no links are followed."
     found = {}
-    for p in Path(out).rglob('*'):
-        name = p.relative_to(out)
-        hidden = any(part.startswith('.') for part in name.parts)
-        kept = p.name in KEPT or name.parts[0] == 'training'
-        if hidden or kept or not p.is_file(): continue
-        state = p.stat()
-        found[str(name)] = state.st_mtime_ns, state.st_size
+    for folder, folders, names in os.walk(out):
+        top = Path(folder) == Path(out)
+        folders[:] = [n for n in folders if not n.startswith('.') and not (top and n == 'training')]
+        for name in names:
+            path = Path(folder, name)
+            if name.startswith('.') or name in KEPT or path.is_symlink() or not path.is_file():
+                continue
+            state = path.stat()
+            found[str(path.relative_to(out))] = state.st_mtime_ns, state.st_size
     return found
 
 # %% ../nbs/run.ipynb #remove-files
+def is_ours(
+    out: Path,  # a run's folder
+    name: str,  # of a file in it
+    mark: str | None = None,  # its fingerprint when we had written it; None: not known
+) -> bool:
+    "Is this a file, not reached through a link, that a run of ours has written?"
+    if not is_inside(name) or Path(name).name in KEPT: return False
+    path = out / name
+    if any(p.is_symlink() for p in (path, *path.parents) if out in p.parents): return False
+    return path.is_file() and mark in (None, file_digest(path))
+
 def remove_files(
     out: Path,  # a run's folder
-    names,  # of files in it; some may be gone
+    names,  # of files in it; some may be gone; a dict knows their fingerprints, too
 ):
     "Remove files of a run, and the folders that become empty by it."
+    marks = names if isinstance(names, dict) else dict.fromkeys(names)
     folders = set()
-    for name in names:
-        (out / name).unlink(missing_ok=True)
+    for name, mark in marks.items():
+        if not is_ours(out, name, mark): continue
+        (out / name).unlink()
         folders |= {p for p in (out / name).parents if out in p.parents}
     for folder in sorted(folders, reverse=True):  # the inner ones first
         if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
@@ -590,15 +922,59 @@ def written_since(out, before) -> list:
     "Names of the files of a run that are new or changed since the listing `before`."
     return [name for name, state in listing(out).items() if before.get(name) != state]
 
+# %% ../nbs/run.ipynb #journal
+def journal_path(out, stage) -> Path:
+    return Path(out) / '.stages' / f'{stage}.begun'
+
+def read_journal(
+    out,  # a run's folder
+    stage: str,  # its name
+) -> list:  # names of files that are there
+    "What a stage that was killed had begun to write."
+    try:
+        lines = journal_path(out, stage).read_bytes()[:2 ** 26].splitlines()
+    except OSError:
+        return []
+    begun = set()
+    for line in lines:
+        try:
+            begun.add(json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            pass  # cut by the kill
+    names = {name for name in begun if is_inside(name)}
+    return [n for n in listing(out) if names & {n, *map(str, Path(n).parents)}]
+
 # %% ../nbs/run.ipynb #forget-training
 def forget_training(
     out: Path,  # a run's folder
     stage: str,  # its name
 ):
-    "Remove the checkpoints of a stage's trainings."
+    "Remove the checkpoints of a stage's trainings; links, and what is not ours, stay."
     folder = out / 'training' / stage
-    if folder.is_dir(): shutil.rmtree(folder)
-    if folder.parent.is_dir() and not any(folder.parent.iterdir()): folder.parent.rmdir()
+    if folder.is_symlink() or folder.parent.is_symlink() or not folder.parent.is_dir(): return
+    if folder.is_dir() and read_note(out, stage):
+        shutil.rmtree(folder)
+    elif folder.is_dir():  # no run of ours is known to have made the folder; such names are ours
+        for file in folder.iterdir():
+            ours = re.fullmatch(r'.+-[0-9a-f]{24}\.pt', file.name)
+            if ours and file.is_file() and not file.is_symlink(): file.unlink()
+    for empty in (folder, folder.parent):
+        if empty.is_dir() and not any(empty.iterdir()): empty.rmdir()
+
+# %% ../nbs/run.ipynb #begin-note
+def begin_note(
+    out: Path,  # the run's folder
+    stage: str,  # its name
+    key: str,  # of the stage
+    alike: tuple,  # keys with which the same training was begun
+) -> dict:  # name -> fingerprint of what earlier runs of it have written; None: not known
+    "Note that a stage begins, and forget the checkpoints of other trainings."
+    old = read_note(out, stage)
+    if old.get('begun') not in (key, *alike): forget_training(out, stage)
+    files = {**old.get('files', {}), **dict.fromkeys(read_journal(out, stage))}
+    write_note(out, stage, old | {'key': '', 'begun': key, 'files': files})
+    journal_path(out, stage).unlink(missing_ok=True)  # its names stand in the note by now
+    return files
 
 # %% ../nbs/run.ipynb #run-stage
 def run_stage(
@@ -607,26 +983,26 @@ def run_stage(
     values: dict,  # the stage's parameters
     key: str,  # `stage_key` of it
     say=None,  # (text) -> None, takes a line of the log; None: nothing is shown
+    alike: tuple = (),  # other keys with which the same training may have been begun
 ) -> float:  # seconds
     "Run a stage, note what it wrote, and remove what only its last run wrote."
     out, stage, start = Path(out), notebook.stem, time.time()
-    old, before = read_note(out, stage), listing(out)
-    if old.get('begun') != key: forget_training(out, stage)
+    earlier, before = begin_note(out, stage, key, alike), listing(out)
     given = values | ({'out': str(out)} if 'out' in values else {})
-    write_note(out, stage, old | {'key': '', 'begun': key})
     try:
-        execute(notebook, out / f'{stage}.ipynb', given, say)
+        execute(notebook, out / f'{stage}.ipynb', given, say, journal_path(out, stage))
     except BaseException:
-        files = [*old.get('files', ()), *written_since(out, before)]
-        write_note(out, stage, {'key': '', 'begun': key, 'files': dict.fromkeys(files)})
+        files = earlier | file_digests(out, written_since(out, before))
+        write_note(out, stage, {'key': '', 'begun': key, 'files': files})
         raise
     forget_training(out, stage)
-    files = written_since(out, before)
-    remove_files(out, {*old.get('files', ())} - {*files})
+    files = file_digests(out, written_since(out, before))
+    remove_files(out, {name: mark for name, mark in earlier.items() if name not in files})
     seconds = round(time.time() - start, 1)
     write_note(out, stage, {
         'key': key, 'seconds': seconds, 'parameters': values,
-        'scores': read_scores(out).get(stage), 'files': file_digests(out, files)})
+        'scores': read_scores(out).get(stage), 'files': files})
+    journal_path(out, stage).unlink(missing_ok=True)
     return seconds
 
 # %% ../nbs/run.ipynb #scoreboard
@@ -679,9 +1055,8 @@ def score_cells(
 # %% ../nbs/run.ipynb #report-cells
 def report_cells(out) -> list:
     "All that the report of a run shows, as the cells of a notebook."
-    import yaml
     from nbformat.v4 import new_markdown_cell
-    info = yaml.safe_load((out / 'params.yaml').read_text())
+    info = read_blocks(out / 'params.yaml')
     origin = f'{info["finished"]}, commit {info["commit"] or "unknown"}'
     head = f'# {out.name}\n\n{origin}, data: {info["data"]["name"]}'
     cells = [new_markdown_cell(head), *score_cells(out)]
@@ -724,28 +1099,16 @@ def commit() -> str:
     differs = '+' if git('status', '--porcelain', '-uno') else ''
     return git('rev-parse', '--short', 'HEAD') + differs
 
-# %% ../nbs/run.ipynb #whole-paths
-def whole_paths(
-    values: dict,  # a stage's parameters
-) -> dict:
-    "Parameters with names of files and folders made absolute."
-    whole = dict(values)
-    for name, value in values.items():
-        if isinstance(value, str) and value and Path(value).exists():
-            whole[name] = str(Path(value).resolve())
-    return whole
-
 # %% ../nbs/run.ipynb #write-record
 def write_record(
     out,  # a run's folder
     stages,  # in order
 ):
     "Write params.yaml, what each stage was last run with; as --params it runs the same again."
-    import yaml
     notes = {s: read_note(out, s) for s in stages}
     values = {s: whole_paths(n['parameters']) for s, n in notes.items() if n.get('key')}
-    first = next(v for v in values.values() if 'root' in v)
-    data: dict = {'name': str(first['root'] or 'toy')}
+    first = next((v for v in values.values() if 'root' in v), {})
+    data: dict = {'name': str(first.get('root') or 'toy')}
     for split, d in stage_data(first).items():
         fingerprint = digest(d.ids, d.stats.to_numpy().tobytes())
         data[split] = {'images': len(d), 'fingerprint': fingerprint}
@@ -754,14 +1117,14 @@ def write_record(
         'command': ' '.join(['voc_cv', *sys.argv[1:]]), 'versions': versions(),
         'data': data, 'parameters': values}
     with replacing(Path(out) / 'params.yaml') as part:
-        part.write_text(yaml.safe_dump(record, sort_keys=False))
+        part.write_text(write_yaml(record))
 
 # %% ../nbs/run.ipynb #find-stage
 def find_stage(stages, text) -> str:
     "The stage of this name, or of this number or word."
     for stage in stages:
         if text in (stage, stage.split('_')[0], stage.split('_', 1)[-1]): return stage
-    raise ValueError(f'there is no stage {text!r}; there are {some(stages, 30)}')
+    raise ValueError(f'there is no stage {quoted(text)}; there are {some(stages, 30)}')
 
 def choose_stages(
     stages,  # all of them, in order
@@ -827,14 +1190,34 @@ def check_installed():
                          "pip install 'voc_cv[all]', or 'voc_cv[cpu,torch]' without a GPU")
 
 # %% ../nbs/run.ipynb #keep-or-run
+def input_notes(
+    out,  # the run's folder
+    stage: str,  # that reads
+    inputs,  # the stages whose files it reads
+) -> list:  # their notes, with the files as they are now
+    "What a stage reads of other stages; refused if one of them did not end."
+    notes = []
+    for name in inputs:
+        note = read_note(out, name)
+        if note and not note.get('key'):
+            raise ValueError(f'{stage}: reads what {name} makes, which was begun in {out} and did '
+                             f'not end; make it first: --from {name}')
+        notes.append(note | {'files': file_digests(out, note.get('files', {}))})
+    return notes
+
 def keep_or_run(notebook, out, values, inputs, force, say) -> None:
     "Keep a stage that has not changed, or run it."
-    stage = notebook.stem
-    key = stage_key(notebook, values, [read_note(out, i) for i in inputs])
+    stage, commits = notebook.stem, hub_commits(values)
+    mark = stage_digest(notebook, values, input_notes(out, stage, inputs))
+    key = with_commits(mark, commits)
     if not force and is_fresh(out, stage, key):
         closing = 'unchanged, kept'
     else:
-        closing = f'{run_stage(notebook, out, values, key, say):6.1f} s'
+        unknown = with_commits(mark, dict.fromkeys(commits, ''))
+        closing = f'{run_stage(notebook, out, values, key, say, (unknown,)):6.1f} s'
+        loaded = {name: commit or hub_commits(values)[name] for name, commit in commits.items()}
+        if loaded != commits:
+            write_note(out, stage, read_note(out, stage) | {'key': with_commits(mark, loaded)})
     if say: say(f'{stage:16} {closing}')
 
 # %% ../nbs/run.ipynb #log
@@ -851,6 +1234,35 @@ def usual_params(
     "The file of parameters where none is named: for photographs, or without `root` for toys."
     return project_folder('params') / ('voc.yaml' if root else 'smoke.yaml')
 
+# %% ../nbs/run.ipynb #check-stages
+def check_stages(
+    stages,  # anything
+):
+    "Refuse what is no {stage: [a stage before it, ...], ...}."
+    if not isinstance(stages, dict) or not stages:
+        raise ValueError('stages: expected {stage: [a stage whose files it reads, ...], ...}, '
+                         f'got {quoted(stages)}')
+    known: list = []
+    for stage, inputs in stages.items():
+        if not is_inside(stage) or len(Path(stage).parts) > 1 or len(stage) > 100:
+            raise ValueError(f"stages: expected a notebook's name, got {quoted(stage)}")
+        if not isinstance(inputs, (list, tuple)) or not all(name in known for name in inputs):
+            raise ValueError(f'stages: {stage}: expected a list of stages before it, '
+                             f'got {quoted(inputs)}')
+        known.append(stage)
+
+def check_folder(
+    out: Path,  # the run's folder
+    stages,  # names of those that are to run
+):
+    "Refuse a folder in which files would be overwritten that no run of ours has made."
+    if (out / '.stages').is_dir(): return
+    names = [*(f'{s}.ipynb' for s in stages), *KEPT[:3], 'submission.csv']
+    there = [name for name in names if os.path.lexists(out / name)]
+    if there:
+        raise ValueError(f'{out}: holds {some(there)}, which no run has made and this one would '
+                         'overwrite; name a folder of its own with --out')
+
 # %% ../nbs/run.ipynb #run-pipeline
 def run_pipeline(
     params=None,  # a YAML file; None: params/voc.yaml with a root, params/smoke.yaml without
@@ -866,19 +1278,25 @@ def run_pipeline(
 ) -> Path:  # the run's folder
     "Run the notebooks in order; a stage whose parameters, code and inputs are unchanged is kept."
     stages, nbs = stages or STAGES, Path(nbs or project_folder('nbs'))
+    check_stages(stages)
     params = Path(params or usual_params(root))
-    values = all_parameters(nbs, stages, params, root, overrides)
+    found = all_parameters(nbs, stages, params, root, overrides)
+    values = {stage: with_paths(v, at_home) for stage, v in found.items()}
     chosen = choose_stages([*stages], only, start)
     roots = {v['root'] for v in values.values() if 'root' in v}
     if roots: check_installed()
     names = [Path(r).name for r in sorted(roots - {''})]
     out = Path(out or Path('runs') / '-'.join([params.stem, *names]))
     say = None if quiet else log
-    clear_parts(out)
-    for stage in chosen:
-        keep_or_run(nbs / f'{stage}.ipynb', out, values[stage], stages[stage], force, say)
-        if roots: write_record(out, stages)
-    report = write_report(out) if roots else None
+    for stage in chosen[:1]:
+        stage_data(values[stage])  # no folder is made if there are no data
+    check_folder(out, chosen)
+    with alone_in(out):
+        clear_parts(out)
+        for stage in chosen:
+            keep_or_run(nbs / f'{stage}.ipynb', out, values[stage], stages[stage], force, say)
+            if roots: write_record(out, stages)
+        report = write_report(out) if roots else None
     if report and say: say(f'\n{scoreboard(out)}\n\nThe report is {report}')
     return out
 
@@ -926,6 +1344,22 @@ def show_info(
     print('\nsound' if sound else '\nNOT sound: see above')
     return sound
 
+# %% ../nbs/run.ipynb #answered-settings
+def answered_settings(
+    file,  # a submission
+) -> dict:  # root, split, limit, seed; {} if nothing says so
+    "What the record beside a submission says of the data: what 06_submit was run with."
+    record = Path(file).parent / 'params.yaml'
+    usual: dict = {'root': '', 'split': 'val', 'limit': 0, 'seed': 0}
+    if not record.is_file(): return {}
+    blocks = read_params(record)
+    others = [v for v in blocks.values() if isinstance(v, dict) and 'split' in v]
+    known = blocks.get('06_submit') or (others[0] if others else {})
+    if not isinstance(known, dict):
+        raise ValueError(f'{record}: 06_submit: expected name: value, got {quoted(known)}')
+    return {name: check_value(f'{record}: {name}', value, usual[name])
+            for name, value in known.items() if name in usual}
+
 # %% ../nbs/run.ipynb #answered-data
 def answered_data(
     file,  # a submission
@@ -936,16 +1370,12 @@ def answered_data(
 ):  # a `VocDataset`
     "The data set that a submission answers."
     from voc_cv.data import open_voc
-    record, known = Path(file).parent / 'params.yaml', {}
-    if root is None and record.is_file():  # another root, other settings
-        blocks = [v for v in read_params(record).values() if isinstance(v, dict)]
-        known = next((v for v in blocks if 'split' in v), {})
+    known = answered_settings(file) if root is None else {}  # another root, other settings
     if root is None and not known:
         raise ValueError(
             f'--root: there is no params.yaml beside {file}; say which data it answers')
-    use: dict = {'root': '', 'split': 'val', 'limit': 0, 'seed': 0}
+    use: dict = {'root': '', 'split': 'val', 'limit': 0, 'seed': 0} | known
     given = {'root': root, 'split': split, 'limit': limit, 'seed': seed}
-    use |= {name: known[name] for name in use if name in known}
     use |= {name: value for name, value in given.items() if value is not None}
     return open_voc(**use)
 
@@ -1147,21 +1577,88 @@ def dispatch(args) -> int:
     data = answered_data(args.file, args.root, args.split, args.limit, args.seed)
     return check_file(args.file, data) if args.command == 'check' else score_file(args.file, data)
 
+# %% ../nbs/run.ipynb #heeding
+@contextmanager
+def heeding():
+    "Meanwhile SIGTERM and SIGHUP interrupt like Ctrl-C."
+    main_thread = threading.current_thread() is threading.main_thread()
+    names = ('SIGTERM', 'SIGHUP') if main_thread else ()
+    both = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    usual = {s: signal.getsignal(s) for s in both if signal.getsignal(s) != signal.SIG_IGN}
+    for s in usual:
+        signal.signal(s, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for s, handler in usual.items():
+            signal.signal(s, handler)
+
+# %% ../nbs/run.ipynb #errors
+CURES = {'ENOSPC': 'free some space, then give the same command again; what is done is kept',
+         'EDQUOT': 'free some space, then give the same command again; what is done is kept',
+         'EACCES': 'name a folder that you may write to, or a file that you may read',
+         'EROFS': 'name a folder that can be written with --out'}
+
+def in_a_sentence(
+    error,  # a ValueError or OSError
+) -> str:
+    "An error as a person can act on it."
+    import errno
+    if not isinstance(error, OSError) or not error.errno: return str(error)
+    cure = CURES.get(errno.errorcode.get(error.errno, ''), '')
+    file = f'{error.filename}: ' if error.filename is not None else ''
+    return f'{file}{error.strerror or error}{"; " if cure else ""}{cure}'
+
+# %% ../nbs/run.ipynb #keep-traceback
+def keep_traceback(
+    error: Exception,  # that nobody expected
+) -> str:  # a sentence
+    "Write an error's whole traceback to a file; says what happened and where that file is."
+    said = ' '.join([f'{type(error).__name__}:', *str(error).split()])[:200]
+    whole = ''.join(traceback.format_exception(error))
+    try:
+        number, name = tempfile.mkstemp('.txt', 'voc_cv-error-')
+        with os.fdopen(number, 'w', errors='backslashreplace') as file:
+            file.write(whole)
+    except OSError:
+        return f'{said}; this is a fault of ours, please report it:\n{whole}'
+    return (f'{said}; this is a fault of ours, please report it with the whole traceback, '
+            f'which is in {name}')
+
+# %% ../nbs/run.ipynb #close-output
+def close_output():
+    "Throw away what is still to be printed, because nobody reads it."
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # it is no file
+        pass
+
 # %% ../nbs/run.ipynb #main
 def main(
     argv=None,  # the arguments; None: those of the process
-) -> int:  # 0 well, 1 unsound or a failed stage, 2 bad arguments, 130 interrupted
+) -> int:  # 0 well, 1 unsound or a failed stage, 2 bad arguments, 70 our fault, 130 interrupted
     "The command `voc_cv`."
-    args = make_parser().parse_args(argv)
+    command = 'voc_cv'
     try:
-        return dispatch(args)
+        args = make_parser().parse_args(argv)
+        command = f'voc_cv {args.command}'
+        with heeding():
+            code = dispatch(args)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        close_output()
+        return 141
     except (ValueError, OSError) as e:
-        print(f'voc_cv {args.command}: {e}', file=sys.stderr)
-        return 2
+        said, code = in_a_sentence(e), 2
     except StageError as e:
-        print(f'voc_cv {args.command}: {e}', file=sys.stderr)
-        return 1
+        said, code = str(e), 1
     except KeyboardInterrupt:
         print('\nvoc_cv: interrupted; what is done is kept, the same command goes on from there',
               file=sys.stderr)
         return 130
+    except Exception as e:
+        deep = command == 'voc_cv' and isinstance(e, RecursionError)
+        said, code = ('an argument is nested too deep', 2) if deep else (keep_traceback(e), 70)
+    print(f'{command}: {said}', file=sys.stderr)
+    return code

@@ -34,6 +34,7 @@ from voc_cv.run import (
     choose_stages,
     find_params,
     forget_training,
+    heeding,
     is_fresh,
     known_parameters,
     lay_over,
@@ -440,21 +441,6 @@ class Crew:
                 process.wait(patience)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-# %% ../nbs/scale.ipynb #heeding
-@contextmanager
-def heeding():
-    "Meanwhile SIGTERM and SIGHUP interrupt like Ctrl-C."
-    main = threading.current_thread() is threading.main_thread()
-    both = (signal.SIGTERM, signal.SIGHUP) if main else ()
-    usual = {s: signal.getsignal(s) for s in both if signal.getsignal(s) != signal.SIG_IGN}
-    for s in usual:
-        signal.signal(s, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for s, handler in usual.items():
-            signal.signal(s, handler)
 
 # %% ../nbs/scale.ipynb #failure
 def last_words(
