@@ -116,7 +116,7 @@ def results(out):
     found = {}
     for path in sorted(p for p in out.rglob('*') if p.is_file()):
         name = str(path.relative_to(out))
-        if path.name in ('run.log', '.lock') or path.suffix in ('.ipynb', '.png', '.svg', '.html'):
+        if path.name in ('run.log', 'lock') or path.suffix in ('.ipynb', '.png', '.svg', '.html'):
             continue
         if path.suffix == '.json' and '.stages' in path.parts:
             note = json.loads(path.read_text())
