@@ -25,10 +25,11 @@ from pathlib import Path
 
 # %% ../nbs/scale.ipynb #our-imports
 from .data import PAGE, plot_style
-from .files import digest, read_scores, replacing, some
+from .files import alone_in, digest, read_scores, replacing, some
 from voc_cv.run import (
     STAGES,
     all_parameters,
+    begin_note,
     check_installed,
     check_splits,
     choose_stages,
@@ -302,16 +303,17 @@ def take_over(
     stage: str,  # its name
 ) -> bool:  # was there something to do?
     "Copy what a stage made, with its note; if it is not whole there, nothing."
-    note, old = read_note(source, stage), read_note(target, stage)
+    note = read_note(source, stage)
     key = note.get('key')
     if not key or is_fresh(target, stage, key) or not is_fresh(source, stage, key): return False
-    forget_training(target, stage)
-    names = [*old.get('files', ()), *note['files']]
-    write_note(target, stage, {'key': '', 'begun': key, 'files': dict.fromkeys(names)})
+    earlier = begin_note(target, stage, key, ())
+    begun = {'key': '', 'begun': key, 'files': earlier | dict.fromkeys(note['files'])}
+    write_note(target, stage, begun)
     for name in note['files']:
         with replacing(target / name) as part:
             shutil.copy2(source / name, part)
-    remove_files(target, {*old.get('files', ())} - {*note['files']})
+    remove_files(target, {n: mark for n, mark in earlier.items() if n not in note['files']})
+    forget_training(target, stage)
     put_scores(target, stage, note['scores'])
     write_note(target, stage, note | {'from': source.name})
     return True
@@ -328,22 +330,6 @@ def end_with_parent(
     time.sleep(patience)
     os._exit(1)
 
-@contextmanager
-def alone_in(
-    folder: Path,  # is made
-    say=log,  # (text) -> None
-):
-    "Meanwhile the folder is locked; if it is, wait until it no longer is."
-    import fcntl  # noqa: I001  only Unix has it
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f'{folder}: another process is at work there; waiting for it')
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
 # %% ../nbs/scale.ipynb #as-child
 def as_child(
     folder: str,  # the run's
@@ -355,7 +341,7 @@ def as_child(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=end_with_parent, args=[0], daemon=True).start()
     try:
-        with alone_in(Path(folder)):
+        with alone_in(folder, wait=True, say=log):
             for name, stage in json.loads(takes):
                 if take_over(Path(folder).parent / name, Path(folder), stage):
                     log(f'{stage:16} taken over from {name}')
