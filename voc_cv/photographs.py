@@ -432,12 +432,13 @@ def mask_maker(
     about: dict,  # of `mask_settings`
     device: str,  # 'cpu', 'cuda'
     step: int,  # images that the network gets at a time
+    maps: bool,  # are maps wanted, too, for a correction of masks?
 ):  # images uint8 (h,w,3) -> [(mask uint8 (h,w), maps or None, float (20,) in 0..1)]
     "A segmenter that also says how sure it is of each class: the largest probability of any pixel."
     import torch
 
     from voc_cv.classify import in_steps
-    from voc_cv.segment import Segmenter, load_segmenter, log_maps, voc_classes
+    from voc_cv.segment import Segmenter, likeliest, load_segmenter, log_maps, voc_classes
     how = about | {'name': about['model'], 'scales': tuple(about['scales']), 'device': device}
     model = load_segmenter(**{k: v for k, v in how.items() if k != 'model'})
 
@@ -450,8 +451,8 @@ def mask_maker(
         answers = []
         for probabilities in model.probabilities(images):
             p = voc_classes(probabilities, model.table)
-            mask = p.argmax(0).to('cpu', torch.uint8).numpy()
-            answers.append((mask, log_maps(p), p[1:].amax((1, 2)).float().cpu().numpy()))
+            sure = p[1:].amax((1, 2)).float().cpu().numpy()
+            answers.append((likeliest(p), log_maps(p) if maps else None, sure))
         return answers
 
     if not isinstance(model, Segmenter): return partial(one_by_one, look=plain)
@@ -585,7 +586,8 @@ class Predictor:
         begun, device = time.monotonic(), best_device(self.device)
         step = self.step or (1 if device == 'cpu' else 8)
         about, asked = self.settings['masks'], []
-        if about: self.masks = mask_maker(about, device, step)
+        maps = self.settings['policy'] != 'none'
+        if about: self.masks = mask_maker(about, device, step, maps)
         for one in self.settings['labels']:
             if one['kind'] == 'masks': continue
             say = ASKERS[one['kind']](one, device, step)

@@ -156,13 +156,21 @@ def voc_classes(
     table: np.ndarray | None = None,  # uint8 (C,), our class of each; None: they are ours already
 ) -> torch.Tensor:  # float (21,H,W)
     "From a model's classes to background and VOC's; of several that are the same to us the best."
-    if table is None: return probabilities
+    same = len(probabilities) == len(VOC_CLASSES) + 1
+    if table is None or same and (table == np.arange(len(table))).all(): return probabilities
     table = table[:len(probabilities)]
     nothing = torch.zeros_like(probabilities[0])
     ours = []
     for k in range(len(VOC_CLASSES) + 1):
         ours.append(probabilities[table == k].amax(0) if (table == k).any() else nothing)
     return torch.stack(ours)
+
+# %% ../nbs/03_segment.ipynb #likeliest
+def likeliest(
+    probabilities: torch.Tensor,  # float (C,H,W)
+) -> np.ndarray:  # uint8 (H,W)
+    "The class with the highest probability of each pixel."
+    return probabilities.max(0).indices.to('cpu', torch.uint8).numpy()
 
 # %% ../nbs/03_segment.ipynb #log-maps
 def log_maps(
@@ -209,7 +217,7 @@ class Segmenter:
         for view in self.views:
             looks.append([s.float().softmax(0) for s in self.look(images, *view)])
         for seen in zip(*looks, strict=True):
-            yield sum(seen) / len(seen)
+            yield sum(seen) / len(seen) if len(seen) > 1 else seen[0]
 
     @torch.inference_mode()
     def both(self, images):
@@ -217,7 +225,7 @@ class Segmenter:
         answers = []
         for probabilities in self.probabilities(images):
             p = voc_classes(probabilities, self.table)
-            answers.append((p.argmax(0).to('cpu', torch.uint8).numpy(), log_maps(p)))
+            answers.append((likeliest(p), log_maps(p)))
         return answers
 
     def __call__(self, images): return [mask for mask, _ in self.both(images)]
