@@ -470,6 +470,15 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     assert process.wait() == 141 and said == b'', said
 
 
+@pytest.mark.parametrize('part', ['source', 'cell_type', 'metadata', 'outputs'])
+def test_a_cell_without_one_of_its_parts(tmp_path, part):
+    soak.notebook(tmp_path / 'a.ipynb', 'n = 3', '')
+    text = (tmp_path / 'a.ipynb').read_text()
+    (tmp_path / 'a.ipynb').write_text(text.replace(f'"{part}"', '"other"'))
+    with pytest.raises(ValueError, match='a.ipynb: is no notebook'):
+        stage_parameters(tmp_path / 'a.ipynb')
+
+
 @pytest.mark.parametrize('name', ['parameters', 'notes', 'scores', 'notebooks'])
 def test_random_files(tmp_path, name):
     file, whole, call = soak.samples(tmp_path)[name]

@@ -73,15 +73,25 @@ def project_folder(
                             'install voc_cv again, or clone it and pip install -e .')
 
 # %% ../nbs/run.ipynb #read-notebook
+def check_cells(notebook):
+    "Raise a `TypeError` unless each cell has what we read of it; nbformat lets others pass."
+    for i, cell in enumerate(notebook.cells):
+        kinds = {'cell_type': str, 'source': str, 'metadata': dict}
+        if cell.get('cell_type') == 'code': kinds['outputs'] = list
+        for name, kind in kinds.items():
+            if not isinstance(cell.get(name), kind): raise TypeError(f'cell {i + 1} has no {name}')
+
 def read_notebook(path):
     "A notebook as nbformat's node, in the newest form of the format."
     import nbformat
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        check_cells(notebook)
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError,
             nbformat.ValidationError) as e:
         why = str(e).split('\n')[0][:200]
         raise ValueError(f'{path}: is no notebook ({type(e).__name__}: {why})') from e
+    return notebook
 
 # %% ../nbs/run.ipynb #is-parameters
 def is_parameters(cell) -> bool:
@@ -1606,7 +1616,7 @@ def in_a_sentence(
     import errno
     if not isinstance(error, OSError) or not error.errno: return str(error)
     cure = CURES.get(errno.errorcode.get(error.errno, ''), '')
-    file = f'{error.filename}: ' if error.filename is not None else ''
+    file = f'{error.filename}'[-300:] + ': ' if error.filename is not None else ''
     return f'{file}{error.strerror or error}{"; " if cure else ""}{cure}'
 
 # %% ../nbs/run.ipynb #keep-traceback
