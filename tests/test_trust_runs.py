@@ -406,6 +406,7 @@ def test_a_message_quotes_at_most_two_hundred_characters(value):
         '(' * 500,
         'a: int = 3',
         'a = ' + '-' * 5000 + '1',
+        'a = ""' + '-1' * 2000,
     ],
 )
 def test_cells_that_are_no_parameters(tmp_path, cell):

@@ -102,6 +102,7 @@ def is_parameters(cell) -> bool:
 def plain_value(
     path,  # of the notebook, for the error
     node,  # of Python's syntax
+    source: str,  # that it is from
 ) -> tuple:  # name, value
     "What a line of the parameters sets."
     try:
@@ -111,7 +112,7 @@ def plain_value(
     except (AttributeError, ValueError, RecursionError):
         pass
     raise ValueError(f'{path}: expected parameters as NAME = plain value, '
-                     f'got {ast.unparse(node)[:200]}')
+                     f'got {source.splitlines()[node.lineno - 1][:200]}')
 
 def stage_parameters(
     path,  # of a stage's notebook
@@ -124,7 +125,7 @@ def stage_parameters(
         lines = ast.parse(cells[0].source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         raise ValueError(f'{path}: its parameters are not Python ({str(e)[:200]})') from e
-    return dict(plain_value(path, node) for node in lines)
+    return dict(plain_value(path, node, cells[0].source) for node in lines)
 
 # %% ../nbs/run.ipynb #yaml-kinds
 INTEGER = re.compile(r'[-+]?(0|[1-9](_?[0-9]){0,18})$')
@@ -455,8 +456,9 @@ def code_digest(
     source = run_source(notebook)
     try:
         files = used_modules(source, package or package_folder())
-    except SyntaxError as e:
-        raise ValueError(f'{notebook}: is not Python: {e.text} ({e.msg})') from e
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        line = f'{getattr(e, "text", None) or ""}'[:200]
+        raise ValueError(f'{notebook}: is not Python: {line} ({str(e)[:200]})') from e
     return digest(source, *(file.read_bytes() for file in files))
 
 # %% ../nbs/run.ipynb #model-path
