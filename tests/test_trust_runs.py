@@ -406,6 +406,7 @@ def test_a_message_quotes_at_most_two_hundred_characters(value):
         '(' * 500,
         'a: int = 3',
         'a = ' + '-' * 5000 + '1',
+        'a = ""' + '-1' * 2000,
     ],
 )
 def test_cells_that_are_no_parameters(tmp_path, cell):
@@ -468,6 +469,15 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     process.stdout.close()
     said = process.stderr.read()
     assert process.wait() == 141 and said == b'', said
+
+
+@pytest.mark.parametrize('part', ['source', 'cell_type', 'metadata', 'outputs'])
+def test_a_cell_without_one_of_its_parts(tmp_path, part):
+    soak.notebook(tmp_path / 'a.ipynb', 'n = 3', '')
+    text = (tmp_path / 'a.ipynb').read_text()
+    (tmp_path / 'a.ipynb').write_text(text.replace(f'"{part}"', '"other"'))
+    with pytest.raises(ValueError, match='a.ipynb: is no notebook'):
+        stage_parameters(tmp_path / 'a.ipynb')
 
 
 @pytest.mark.parametrize('name', ['parameters', 'notes', 'scores', 'notebooks'])

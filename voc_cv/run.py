@@ -73,15 +73,25 @@ def project_folder(
                             'install voc_cv again, or clone it and pip install -e .')
 
 # %% ../nbs/run.ipynb #read-notebook
+def check_cells(notebook):
+    "Raise a `TypeError` unless each cell has what we read of it; nbformat lets others pass."
+    for i, cell in enumerate(notebook.cells):
+        kinds = {'cell_type': str, 'source': str, 'metadata': dict}
+        if cell.get('cell_type') == 'code': kinds['outputs'] = list
+        for name, kind in kinds.items():
+            if not isinstance(cell.get(name), kind): raise TypeError(f'cell {i + 1} has no {name}')
+
 def read_notebook(path):
     "A notebook as nbformat's node, in the newest form of the format."
     import nbformat
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        check_cells(notebook)
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError,
             nbformat.ValidationError) as e:
         why = str(e).split('\n')[0][:200]
         raise ValueError(f'{path}: is no notebook ({type(e).__name__}: {why})') from e
+    return notebook
 
 # %% ../nbs/run.ipynb #is-parameters
 def is_parameters(cell) -> bool:
@@ -92,6 +102,7 @@ def is_parameters(cell) -> bool:
 def plain_value(
     path,  # of the notebook, for the error
     node,  # of Python's syntax
+    source: str,  # that it is from
 ) -> tuple:  # name, value
     "What a line of the parameters sets."
     try:
@@ -101,7 +112,7 @@ def plain_value(
     except (AttributeError, ValueError, RecursionError):
         pass
     raise ValueError(f'{path}: expected parameters as NAME = plain value, '
-                     f'got {ast.unparse(node)[:200]}')
+                     f'got {source.splitlines()[node.lineno - 1][:200]}')
 
 def stage_parameters(
     path,  # of a stage's notebook
@@ -114,7 +125,7 @@ def stage_parameters(
         lines = ast.parse(cells[0].source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         raise ValueError(f'{path}: its parameters are not Python ({str(e)[:200]})') from e
-    return dict(plain_value(path, node) for node in lines)
+    return dict(plain_value(path, node, cells[0].source) for node in lines)
 
 # %% ../nbs/run.ipynb #yaml-kinds
 INTEGER = re.compile(r'[-+]?(0|[1-9](_?[0-9]){0,18})$')
@@ -445,8 +456,9 @@ def code_digest(
     source = run_source(notebook)
     try:
         files = used_modules(source, package or package_folder())
-    except SyntaxError as e:
-        raise ValueError(f'{notebook}: is not Python: {e.text} ({e.msg})') from e
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        line = f'{getattr(e, "text", None) or ""}'[:200]
+        raise ValueError(f'{notebook}: is not Python: {line} ({str(e)[:200]})') from e
     return digest(source, *(file.read_bytes() for file in files))
 
 # %% ../nbs/run.ipynb #model-path
@@ -1606,7 +1618,7 @@ def in_a_sentence(
     import errno
     if not isinstance(error, OSError) or not error.errno: return str(error)
     cure = CURES.get(errno.errorcode.get(error.errno, ''), '')
-    file = f'{error.filename}: ' if error.filename is not None else ''
+    file = f'{error.filename}'[-300:] + ': ' if error.filename is not None else ''
     return f'{file}{error.strerror or error}{"; " if cure else ""}{cure}'
 
 # %% ../nbs/run.ipynb #keep-traceback
