@@ -22,7 +22,7 @@ ROOMS = {  # module -> our modules that it may import; LATER: those that it may 
     'postprocess': ('measure', 'data', 'files'),
     'attack': ('nets', 'measure', 'augment', 'data', 'files'),
     'submit': ('data', 'measure', 'files'),
-    'photographs': ('postprocess', 'measure', 'data', 'files'),
+    'photographs': ('run', 'postprocess', 'measure', 'data', 'files'),
     'run': ('data', 'files', 'submit'),
     'scale': ('run', 'data', 'files'),
 }

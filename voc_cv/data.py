@@ -580,7 +580,7 @@ def npy_header(path) -> tuple[tuple, np.dtype, int]:  # shape, dtype, the bytes 
             size = np.prod([dtype.itemsize, *map(int, shape)], dtype=object)
             return shape, dtype, f.tell() + int(size)
     except Exception as e:  # a forged header can raise anything
-        raise ValueError(f'{path}: is not a .npy file of numbers ({e})') from e
+        raise ValueError(f'{path}: is not a .npy file of numbers ({str(e)[:200]})') from e
 
 # %% ../nbs/00_data.ipynb #read-npy
 def read_npy(
@@ -921,6 +921,10 @@ def read_list(
 ) -> list:  # of ids
     "The ids in a list; a file that is no list of a split is refused."
     lines = [line for line in map(str.strip, read_text(path).splitlines()) if line]
+    long = [line for line in lines if len(line.encode()) > 255]  # no file can be called so
+    if long:
+        raise NoList(f'{path}: is no list of a split: a line of {len(long[0])} characters is no '
+                     f'name, it begins with {long[0][:80]!r}')
     ids = []
     for line in lines:
         short, suffix = os.path.splitext(line)

@@ -291,10 +291,11 @@ def run_parameters(
     run: Path,
 ) -> dict:  # stage -> {name -> value}
     "What a run was made with."
-    import yaml
+    from voc_cv.run import read_yaml
     if not (run / 'params.yaml').is_file():
         raise FileNotFoundError(f'{run}: holds no params.yaml; name the folder of a run')
-    record = yaml.safe_load((run / 'params.yaml').read_text(encoding='utf-8'))
+    file = run / 'params.yaml'
+    record = read_yaml(file.read_text(encoding='utf-8'), file)
     parameters = record.get('parameters', {}) if isinstance(record, dict) else {}
     missing = [stage for stage in ('02_classify', '03_segment') if stage not in parameters]
     if missing:
