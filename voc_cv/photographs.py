@@ -240,11 +240,6 @@ def best_answer(
 # %% ../nbs/photographs.ipynb #run-weights
 COMBINED = 'head', 'head-softmax', 'detector', 'segmenter'  # who knows all images as unseen
 
-def log_odds(p):
-    "ln(p / (1 - p)), of probabilities kept between 0.001 and 0.999."
-    p = np.clip(np.asarray(p, float), 1e-3, 1 - 1e-3)
-    return np.log(p / (1 - p))
-
 def joined(
     tables,  # float (N,20) each, 0..1
     weights,  # one a table
@@ -252,12 +247,14 @@ def joined(
 ) -> np.ndarray:  # float (N,20), 0..1
     "The weighted mean of probabilities, or of their log odds."
     if join == 'mean': return np.average(tables, axis=0, weights=weights)
-    return 1 / (1 + np.exp(-np.average([log_odds(t) for t in tables], axis=0, weights=weights)))
+    from voc_cv.classify import combine
+    return combine(tables, weights)
 
 def found_weights(
     tables: dict,  # of `read_answers`
 ) -> dict:  # name -> weight above 0, together 1
     "The weights of a run's combination, from what it said."
+    from voc_cv.classify import log_odds
     names = [name for name in COMBINED if name in tables]
     x = np.stack([log_odds(tables[name]).ravel() for name in names], 1)
     y = log_odds(tables['combination']).ravel()
