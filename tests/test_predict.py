@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from conftest import ROOT, tiny_segformer
+from conftest import BIN, ROOT, tiny_segformer
 from PIL import Image
 
 from voc_cv import photographs
 from voc_cv.data import VOC_CLASSES, read_image, read_mask, read_photograph
+from voc_cv.files import alone_in
 from voc_cv.photographs import (
     Predictor,
     choose_settings,
@@ -307,6 +308,19 @@ predict({str(many)!r}, out={str(out)!r}, segmenter={str(tiny)!r}, batch=4, quiet
     assert all(p.stat().st_mtime_ns == then for p, then in before.items())
     predict(many, out=tmp_path / 'unbroken', segmenter=tiny, quiet=True)
     assert everything(out) == everything(tmp_path / 'unbroken')  # and no half file is left
+
+
+def test_one_command_at_a_time(album, tiny, tmp_path):
+    "The second one is told who is there, and touches nothing."
+    out = tmp_path / 'out'
+    with alone_in(out):
+        there = everything(out)
+        command = [BIN / 'voc_cv', 'predict', album, '--segmenter', tiny, '--out', out]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 2 and f'process {os.getpid()}' in done.stderr, done.stderr
+        assert 'Traceback' not in done.stderr and everything(out) == there
+    predict(album, out=out, segmenter=tiny, quiet=True)
+    assert len([*(out / 'labels').rglob('*.json')]) == 7
 
 
 def test_other_settings_are_refused_and_changed_photographs_done_again(album, tiny, tmp_path):

@@ -16,6 +16,7 @@ import test_predict
 from conftest import BIN, notebook
 from test_sweep import alive, wait_for
 
+from voc_cv.files import this_host
 from voc_cv.photographs import predict
 from voc_cv.scale import run_sweep
 
@@ -184,6 +185,8 @@ def test_predict_by_ray_writes_the_same_bytes(cluster, tiny, album, tmp_path):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     assert len([*tmp_path.glob('there/labels/*')]) < 257, 'killed in the middle'
+    half = tmp_path / f'there/masks/.voc_cv-{this_host()}-{pids[0]}-0-a.png'
+    half.touch()  # what an actor leaves that is killed in the middle of writing
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 1, 'one is damaged\n' + said
     assert answers(tmp_path / 'there') == answers(tmp_path / 'here') and len(here.broken) == 1

@@ -16,6 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -41,7 +42,7 @@ from voc_cv.data import (
     toy_voc,
     voc_palette,
 )
-from .files import cache_folder, clear_parts, read_scores, replacing, some
+from .files import alone_in, cache_folder, clear_parts, read_scores, replacing, some
 from .measure import choose_labels
 from .postprocess import POLICIES, apply_policy
 
@@ -792,7 +793,7 @@ def write_result(
     with replacing(place(out, 'labels', name)) as part:
         part.write_text(json.dumps(result(answer), ensure_ascii=False) + '\n', encoding='utf-8')
 
-# %% ../nbs/photographs.ipynb #begin
+# %% ../nbs/photographs.ipynb #with-digests
 def with_digests(
     settings: dict,  # of `choose_settings`
 ) -> dict:
@@ -803,11 +804,12 @@ def with_digests(
     found = {name: model_digest(name, revision) for name, revision in names.items()}
     return settings | {'digests': found, 'longest': LONGEST}
 
-def begin(
-    out,  # the folder of results
+# %% ../nbs/photographs.ipynb #begin
+def check_results(
+    out,  # the folder of results, or what is to be one
     settings: dict,  # of `with_digests`
 ) -> None:
-    "Make a folder of results, or refuse one that was begun with other settings."
+    "Refuse a folder that was begun with other settings, or that is somebody's."
     file = Path(out) / RECORD
     if file.is_file():
         old = json.loads(file.read_text(encoding='utf-8')).get('settings', {})
@@ -815,11 +817,24 @@ def begin(
         if other:
             raise ValueError(f'{out}: was begun with other settings (different: {some(other)}); '
                              'name another folder with --out, or remove this one')
-        clear_parts(out)
-    elif Path(out).is_dir() and any(Path(out).iterdir()):
+    elif Path(out).is_dir() and any(p.name != '.stages' for p in Path(out).iterdir()):
         raise ValueError(f'{out}: is not empty and holds no results of ours; name another folder')
-    with replacing(file) as part:
-        part.write_text(json.dumps({'settings': settings}, indent=1) + '\n', encoding='utf-8')
+
+@contextmanager
+def results_in(
+    out,  # the folder of results
+    settings: dict,  # of `with_digests`
+):
+    "A folder of results, meanwhile ours alone; at the end nothing that is half written is left."
+    check_results(out, settings)  # before the lock, whose file would be the first thing there
+    with alone_in(out):
+        check_results(out, settings)
+        clear_parts(out)
+        with replacing(Path(out) / RECORD) as part:
+            text = json.dumps({'settings': settings}, indent=1) + '\n'
+            part.write_text(text, encoding='utf-8')
+        yield
+        clear_parts(out)  # of workers that were killed
 
 # %% ../nbs/photographs.ipynb #tables
 def write_rows(
@@ -1053,13 +1068,13 @@ def predict(
     say = (lambda text: None) if quiet else partial(print, flush=True)
     settings = with_digests(choose_settings(**models, say=say))
     predictor = Predictor(settings, device)
-    begin(out, settings)
     threads = threads or min(8, os.cpu_count() or 1)
     kept, broken, pause = 0, [], .5 if os.isatty(2) else 15
-    begun = time.monotonic()
-    with tqdm(total=len(photographs), unit=' images', disable=quiet, mininterval=pause) as bar:
+    bar = tqdm(total=len(photographs), unit=' images', disable=quiet, mininterval=pause)
+    with results_in(out, settings), bar:
+        begun = time.monotonic()
         for one in stream(photographs, predictor, out, batch, threads):
             kept += one is None
             if isinstance(one, Broken): broken.append(one)
             bar.update()
-    return finish(out, photographs, broken, kept, begun + predictor.loading)
+        return finish(out, photographs, broken, kept, begun + predictor.loading)

@@ -1325,21 +1325,21 @@ def predict_by_ray(
     begun, say = time.monotonic(), silence if quiet else log
     found = album.find_photographs(*sources)
     settings = album.with_digests(album.choose_settings(**models, say=say))
-    album.begin(out, settings)
     given = {'settings': settings, 'out': os.path.abspath(out), 'batch': batch,
              'threads': threads or max(1, int(2 * cpus)),
              'device': device if gpus else device or 'cpu'}
     photo_of, kept, broken = {json.dumps(photo): photo for photo in found}, 0, []
     pause = .5 if os.isatty(2) else 15
-    with connected(address, 200 * 2**20) as ray, heeding():
-        check_resources(ray.nodes(), {'CPU': cpus, 'GPU': gpus}, address, say)
-        seen = look_by_ray(ray, found, given, cpus, gpus)
-        for text, became in tqdm(seen, total=len(found), unit=' images', disable=quiet,
-                                 mininterval=pause):
-            kept += became == 'kept'
-            why = became.removeprefix('broken: ')
-            if why != became: broken.append(album.Broken(photo_of[text], why))
-    return album.finish(out, found, broken, kept, begun)
+    with album.results_in(out, settings):
+        with connected(address, 200 * 2**20) as ray, heeding():
+            check_resources(ray.nodes(), {'CPU': cpus, 'GPU': gpus}, address, say)
+            seen = look_by_ray(ray, found, given, cpus, gpus)
+            for text, became in tqdm(seen, total=len(found), unit=' images', disable=quiet,
+                                     mininterval=pause):
+                kept += became == 'kept'
+                why = became.removeprefix('broken: ')
+                if why != became: broken.append(album.Broken(photo_of[text], why))
+        return album.finish(out, found, broken, kept, begun)
 
 # %% ../nbs/scale.ipynb #predict
 def predict(
