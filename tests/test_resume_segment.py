@@ -1,6 +1,7 @@
 """Trainings of masks that are killed and go on: history and weights are those of the unbroken one.
 And how many threads or processes read changes nothing."""
 
+import shutil
 from functools import cache, partial
 from pathlib import Path
 
@@ -153,6 +154,16 @@ def test_a_run_keeps_a_checkpoint_for_each_training(tmp_path, monkeypatch):
     assert torch.load(kept, weights_only=True)['history'][0]['loss'] == train(1e-3, 'mine').loss[0]
 
 
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):
+    file = tmp_path / 'a.pt'
+    resumed = partial(trained_net, 'Linknet/resnet18', file, 3)
+    assert killed(resumed, 2, monkeypatch) == 2
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.warns(UserWarning, match='a.pt: is no whole checkpoint'):
+        assert killed(resumed, 1, monkeypatch) == 1, 'the second epoch is made again'
+    same(trained_net('Linknet/resnet18', epochs=3), resumed())
+
+
 # transformers' Trainer
 
 
@@ -205,6 +216,9 @@ def test_fine_tuning_goes_on_and_processes_change_nothing(tiny, tmp_path, monkey
     whole = fine_tuned(tiny, tmp_path / 'whole', workers=2)
     stopped(monkeypatch, partial(fine_tuned, tiny, mine))
     assert not mine.exists() and Path(f'{mine}-training').is_dir()
+    (kept,) = Path(f'{mine}-training').glob('*/checkpoint-2')
+    half = kept.with_name('checkpoint-4')  # what a kill in the middle of writing leaves
+    shutil.copytree(kept, half, ignore=shutil.ignore_patterns('trainer_state.json', 'optim*'))
     steps = counted(monkeypatch)
     same(whole, fine_tuned(tiny, mine))
     assert len(steps) == 2, 'the second epoch has two steps, the first is not repeated'

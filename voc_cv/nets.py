@@ -939,15 +939,24 @@ def checkpoint_file(
     about = *about, torch.__version__
     return Path(out) / 'training' / stage / f'{name}-{digest(name, *about)}.pt'
 
+def one_before(
+    file,  # of `checkpoint_file`
+) -> Path:
+    "Where the checkpoint before the newest one is kept."
+    return Path(file).with_suffix('.before.pt')
+
 def read_checkpoint(
     file,  # of `checkpoint_file`
 ) -> dict:  # what was kept; {} if nothing was
-    "A checkpoint, on the CPU."
-    if not file or not Path(file).is_file(): return {}
-    try: return torch.load(file, map_location='cpu', weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as e:
-        raise ValueError(f'{file}: is no checkpoint of a training ({e}); remove it to begin '
-                         'that training anew') from e
+    "The newest checkpoint that is whole, on the CPU."
+    for one in [Path(file), one_before(file)] if file else []:
+        if not one.is_file(): continue
+        try: return torch.load(one, map_location='cpu', weights_only=True)
+        except PermissionError: raise
+        except (RuntimeError, UnpicklingError, EOFError, OSError) as e:  # OSError: a cut one
+            warnings.warn(f'{one}: is no whole checkpoint, and is passed over ({str(e)[:200]})',
+                          stacklevel=3)
+    return {}
 
 # %% ../nbs/nets.ipynb #training-progress
 CHECKPOINT_PAUSE = 10  # seconds, at least, between two checkpoints
@@ -975,6 +984,7 @@ class Progress:
         done = {name: getattr(self, name) for name in ('history', 'best', 'when', 'kept')}
         with replacing(self.file) as part:
             torch.save(as_tensors({**done, 'state': self.state[0]()}), part)
+            if Path(self.file).is_file(): os.replace(self.file, one_before(self.file))
         self.written = time.monotonic()
 
 # %% ../nbs/nets.ipynb #fit-best

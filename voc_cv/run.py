@@ -33,6 +33,7 @@ from voc_cv.files import (
     die_with_parent,
     digest,
     file_digest,
+    forget_checkpoints,
     note_writes,
     quoted,
     read_json,
@@ -961,17 +962,13 @@ def forget_training(
     out: Path,  # a run's folder
     stage: str,  # its name
 ):
-    "Remove the checkpoints of a stage's trainings; links, and what is not ours, stay."
+    "Remove what a stage's trainings have kept; links, and what no run of ours has made, stay."
     folder = out / 'training' / stage
-    if folder.is_symlink() or folder.parent.is_symlink() or not folder.parent.is_dir(): return
-    if folder.is_dir() and read_note(out, stage):
+    links = folder.is_symlink() or folder.parent.is_symlink()
+    if folder.is_dir() and not links and read_note(out, stage):
         shutil.rmtree(folder)
-    elif folder.is_dir():  # no run of ours is known to have made the folder; such names are ours
-        for file in folder.iterdir():
-            ours = re.fullmatch(r'.+-[0-9a-f]{24}\.pt', file.name)
-            if ours and file.is_file() and not file.is_symlink(): file.unlink()
-    for empty in (folder, folder.parent):
-        if empty.is_dir() and not any(empty.iterdir()): empty.rmdir()
+        folder.mkdir()
+    forget_checkpoints(out, stage)
 
 # %% ../nbs/run.ipynb #begin-note
 def begin_note(

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -59,7 +60,7 @@ from voc_cv.data import (
     show_mask,
     voc_palette,
 )
-from .files import batches, digest, progress, replacing, some
+from .files import batches, digest, progress, read_json, replacing, some
 
 # %% ../nbs/03_segment.ipynb #nets-imports
 from voc_cv.nets import (
@@ -997,6 +998,19 @@ def more_than_one(fit):
         raise ValueError(f'{what}: this model normalises over the images of a step and needs 2 or '
                          'more of them, got 1; on a small GPU take a smaller size') from e
 
+# %% ../nbs/03_segment.ipynb #last-checkpoint
+def last_checkpoint(
+    folder,  # where a Trainer keeps its checkpoints
+) -> str | None:  # a folder; None: there is none that is whole
+    "The newest checkpoint of a Trainer that was written to its end."
+    def step(one): return int(one.name.rpartition('-')[2])
+    found = [p for p in Path(folder).glob('checkpoint-*') if re.fullmatch(r'[0-9]+', p.name[11:])]
+    for one in sorted(found, key=step, reverse=True):
+        with contextlib.suppress(OSError, ValueError):
+            read_json(one / 'trainer_state.json')
+            return str(one)
+    return None
+
 # %% ../nbs/03_segment.ipynb #fine-tune
 def fine_tune_segmenter(
     folder,  # receives the model
@@ -1028,8 +1042,8 @@ def fine_tune_segmenter(
     trainer = segmenter_trainer(
         joined(model), processor, args, fit, tune, size, weights, augment, patience)
     trainer.add_callback(tell_epoch(trainer.train_dataset))
-    stopped = any(Path(args.output_dir).glob('checkpoint-*'))
-    with more_than_one(fit): trainer.train(resume_from_checkpoint=stopped)
+    last = last_checkpoint(args.output_dir)
+    with more_than_one(fit): trainer.train(resume_from_checkpoint=last)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         # the Trainer loads the best epoch by names of weights that not every model has in memory
