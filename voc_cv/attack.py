@@ -41,7 +41,7 @@ from voc_cv.nets import (
 
 # %% ../nbs/05_attack.ipynb #target
 class Target(nn.Module):
-    """A network under attack, in eval mode, its parameters frozen.
+    """A network under attack; the network itself stays as it is, its mode and its parameters.
 
     It takes float (N,3,H,W) in 0..1 and gives logits (N,C), or (N,C,h,w) of a segmenter."""
     def __init__(self,
@@ -54,7 +54,7 @@ class Target(nn.Module):
     ):
         super().__init__()
         self.order = [*order]
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.size = size
         self.names = names if names is None or hasattr(names, 'items') else dict(enumerate(names))
         self.register_buffer('mean', torch.tensor(mean).view(1, -1, 1, 1))
@@ -182,14 +182,16 @@ def check_answers(logits, y):
 # %% ../nbs/05_attack.ipynb #in-eval
 @contextmanager
 def in_eval(model):
-    "While this lasts a model is in eval mode; then each of its modules is in the mode it was in."
-    modules = [*model.modules()] if isinstance(model, nn.Module) else []
-    modes = [m.training for m in modules]
+    "While this lasts a model is in eval mode and its weights are frozen; then all is as it was."
+    is_net = isinstance(model, nn.Module)
+    modes = [(m, m.training) for m in model.modules()] if is_net else []
+    learn = [p for p in model.parameters() if p.requires_grad] if is_net else []
     try:
-        if modules: model.eval()
+        if is_net: model.eval().requires_grad_(False)
         yield
     finally:
-        for module, mode in zip(modules, modes, strict=True): module.training = mode
+        for module, mode in modes: module.training = mode
+        for weights in learn: weights.requires_grad_(True)
 
 @torch.no_grad()
 def logits_of(model, x):

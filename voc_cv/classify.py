@@ -45,11 +45,9 @@ from voc_cv.augment import (
     brightness_contrast,
     color_jitter,
     compose,
-    fitted,
     hflip,
     in_memory,
     mirrored,
-    pad_to,
     random_affine,
     random_erasing,
     random_resized_crop,
@@ -97,6 +95,7 @@ from voc_cv.nets import (
     on_device,
     thread_count,
     to_batch,
+    to_squares,
     torch_state,
     uses_bf16,
     weights_digest,
@@ -1053,26 +1052,39 @@ def surest_pixel(
     return row[1:]
 
 # %% ../nbs/02_classify.ipynb #segmenter-scores
+def evidence(
+    images,  # uint8 (H,W,3) of any sizes
+    scores,  # uint8 (N,S,S,3) -> logits float (N,C,h,w)
+    table: np.ndarray,  # as in `surest_pixel`
+    size: int,  # of the network's square
+    scale: float = 1.,  # of the square that is looked at, in relation to that
+) -> np.ndarray:  # float32 (N,20), 0..1
+    "For each image and class the largest softmax of any pixel."
+    squares, inside = to_squares(images, size, scale, enlarge=False)
+    rows = []
+    for logits, part in zip(scores(squares), inside, strict=True):
+        h, w = (max(1, round(n / squares.shape[1] * logits.shape[1])) for n in part)
+        rows.append(surest_pixel(logits, table, h, w))
+    return np.stack(rows)
+
 def segmenter_scores(
     data: VocDataset,  # whose images are looked at
     model,  # what `load_pixel_scores` takes or gives
     revision: str = 'main',  # of the hub's model
     batch: int = 0,  # images at a time; 0: 8 on a GPU, 1 on a CPU, where more only wait for memory
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
+    scales: tuple = (1.,),  # of the square that is looked at, in relation to the model's own
 ) -> pd.DataFrame:  # float 0..1, Id x classes
-    "For each image and class the largest softmax of any pixel."
+    "The `evidence` in each image; what several sizes say is `combine`d."
     batch = batch or (1 if best_device(device) == 'cpu' else 8)
     if isinstance(model, (str, Path)): model = load_pixel_scores(model, revision, device)
     scores, size, config = model
     table, rows = label_table(config.id2label), []
     for ids in batches(data.ids, batch, f'Evidence in {data.name}'):
         images = [data.read_image(id) for id in ids]
-        squares = [pad_to(Sample('', i), size=size, enlarge=False).image for i in images]
-        for image, logits in zip(images, scores(np.stack(squares)), strict=True):
-            shares = (n / size for n in fitted(image.shape[:2], size, False))
-            h, w = (max(1, round(s * logits.shape[1])) for s in shares)
-            rows.append(surest_pixel(logits, table, h, w))
-    return pd.DataFrame(rows, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
+        looks = [evidence(images, scores, table, size, scale) for scale in scales]
+        rows.append(combine(looks, [1] * len(looks)) if len(looks) > 1 else looks[0])
+    return pd.DataFrame(np.concatenate(rows), pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
 
 # %% ../nbs/02_classify.ipynb #ask
 def ask(
@@ -1081,6 +1093,7 @@ def ask(
     revision: str = 'main',  # of the hub's model
     kind: str = 'detector',  # or 'segmenter'
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
+    scales: tuple = (1.,),  # the sizes at which a segmenter looks
 ) -> pd.DataFrame:  # float 0..1, Id x classes
     "What a pretrained model says of every image and its mirror image, the mean; kept in the cache."
     if kind not in ('detector', 'segmenter'):
@@ -1090,11 +1103,13 @@ def ask(
         if kind == 'detector': model = load_detector(name, revision, device)
         else: model = load_pixel_scores(name, revision, device)
         def say(data):
-            if kind == 'segmenter': return segmenter_scores(data, model, device=device)
+            if kind == 'segmenter':
+                return segmenter_scores(data, model, device=device, scales=scales)
             return detector_scores(detect(data, model), data.ids)
         return ((say(data) + say(mirrored(data))) / 2).to_numpy(np.float32)
     about = model_digest(name, revision), kind, device, CACHE_VERSION, torch.__version__
-    key = data.key and digest(data.key, *about)
+    sizes = [scales] if kind == 'segmenter' and scales != (1.,) else []
+    key = data.key and digest(data.key, *about, *sizes)
     scores = cached_array(f'asked-{key}', compute) if key else compute()
     return pd.DataFrame(scores, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
 
@@ -1507,9 +1522,11 @@ def ask_witness(
     name: str,  # a detector or a segmenter: a hub id, a folder or an .onnx file
     revision: str = 'main',  # of the hub's model
     kind: str = 'detector',  # or 'segmenter'
+    scales: tuple = (1.,),  # the sizes at which a segmenter looks
 ) -> Witness:  # with a threshold chosen by the training images
     "What a model that others trained says of all the images."
-    unseen, reported = (ask(data, name, revision, kind) for data in (parts.train, parts.test))
+    unseen, reported = (
+        ask(data, name, revision, kind, scales=scales) for data in (parts.train, parts.test))
     return Witness(reported, unseen).tuned(parts.train.labels)
 
 # %% ../nbs/02_classify.ipynb #combine-witnesses
@@ -1667,12 +1684,13 @@ def answer_one(
     classifiers: dict,  # name -> classifier
     asked: dict,  # 'detector' or 'segmenter' -> (what to load, its revision)
     weights: pd.Series,  # of `combine_witnesses`
+    scales: tuple = (1.,),  # the sizes at which a segmenter looks
 ) -> np.ndarray:  # float (N,20), 0..1
     "What a witness, or a combination of several, says of new images."
     def say(name):
         if name in classifiers: return predict(data, classifiers[name])
         model, revision = asked[name]
-        return ask(data, model, revision, name).to_numpy()
+        return ask(data, model, revision, name, scales=scales).to_numpy()
     if best == 'combination': return combine([say(name) for name in weights.index], weights)
     if best == 'mean of these': return np.mean([say(name) for name in weights.index], 0)
     return say(best)

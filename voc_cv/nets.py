@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from .augment import resize
+from .augment import fitted, pad_to, resize
 from .data import VOC_CLASSES, Sample, voc_name
 from .files import check_array, digest, replacing, some
 
@@ -46,6 +46,26 @@ def to_batch(
     "Images scaled to squares (proportions are not kept, so nothing is cut off), as a batch."
     small = [resize(Sample('', image), size=(size, size)).image for image in images]
     return to_pixels(np.stack(small))
+
+# %% ../nbs/nets.ipynb #to-squares
+def to_squares(
+    images,  # uint8 (H,W,3) of any sizes
+    size: int,  # of the network's square
+    scale: float = 1.,  # of the square in relation to that
+    keep_aspect: bool = True,  # keep proportions and pad; False: squash
+    enlarge: bool = True,  # scale up images that are smaller than the square
+) -> tuple[np.ndarray, list]:  # uint8 (N,S,S,3), and (height, width) of each image in its square
+    "Images as squares of one size."
+    side, squares, inside = round(size * scale), [], []
+    for image in images:
+        shape = side, side
+        if keep_aspect:
+            whole = fitted(image.shape[:2], size, enlarge)
+            shape = tuple(max(1, round(n * scale)) for n in whole)
+        small = resize(Sample('', image), size=shape)
+        squares.append(pad_to(small, size=side, enlarge=False).image)
+        inside.append(shape)
+    return np.stack(squares), inside
 
 # %% ../nbs/nets.ipynb #fold
 def fold_norm(
@@ -649,16 +669,20 @@ def load_pixel_scores(
     colour_rule(processor)  # refuses what we cannot feed
     say_missing(model.config.id2label, name, 'segmenter')
     device = best_device(device)
-    model.to(device)
+    model.to(device, memory_format=torch.channels_last)
     task = task_words(name, revision) if kind.startswith('OneFormer') else {}
 
     @torch.inference_mode()
-    def scores(squares):
+    def at_once(squares):
         pixels = coloured(processor, squares)
         words = {key: value.expand(len(squares), -1).to(device) for key, value in task.items()}
         answer = model(pixels.to(device), **words)
         return (query_scores(answer) if asks else answer.logits).float()
 
+    def one_by_one(squares):  # on a CPU a batch's maps only wait for memory
+        return torch.cat([at_once(squares[i:i + 1]) for i in range(len(squares))])
+
+    scores = one_by_one if device == 'cpu' else at_once
     return scores, input_size(processor, 512), model.config
 
 # %% ../nbs/nets.ipynb #segmenter-names
@@ -670,6 +694,20 @@ def trained_here(
 ) -> bool:
     "Does stage 03 build this one: `FROM_SCRATCH`, or '{architecture}/{backbone}' of `MULTIPLES`?"
     return segmenter in FROM_SCRATCH or segmenter.split('/')[0] in MULTIPLES
+
+# %% ../nbs/nets.ipynb #read-scales
+def read_scales(
+    scales: str,  # numbers with spaces between them: sizes in relation to the model's own
+    segmenter: str = '',  # its name
+) -> tuple:  # of floats
+    "The sizes to look at, checked."
+    try: found = tuple(map(float, scales.split()))
+    except ValueError: found = ()
+    if min(found, default=0) <= 0:
+        raise ValueError(f"scales: expected numbers above 0, such as '0.75 1', got {scales!r}")
+    if trained_here(segmenter) and found != (1.,):
+        raise ValueError(f'scales: {segmenter} sees squares of one size only; leave them at 1')
+    return found
 
 # %% ../nbs/nets.ipynb #pixel-model
 def pixel_model(

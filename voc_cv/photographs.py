@@ -174,10 +174,11 @@ def label_settings(
     revision: str = 'main',  # of the hub's model
     weight: float = 1.,  # in the combination
     mirror: bool = False,  # ask about the mirror image, too
+    scales: tuple = (1.,),  # the sizes at which a segmenter looks
 ) -> dict:
     "Who is asked for labels."
     return {'kind': kind, 'model': whole_name(model) if model else '', 'revision': revision,
-            'weight': weight, 'mirror': mirror}
+            'weight': weight, 'mirror': mirror, 'scales': [*scales]}
 
 # %% ../nbs/photographs.ipynb #settings
 def own_threshold(
@@ -323,8 +324,9 @@ def run_asked(
         return label_settings('detector', parameters['detector'],
                               parameters['detector_revision'], weight, True)
     if name == 'segmenter':
+        from voc_cv.nets import read_scales
         return label_settings('segmenter', parameters['segmenter'], parameters['revision'],
-                              weight, True)
+                              weight, True, read_scales(parameters.get('scales', '1')))
     return label_settings('classifier', run / 'models' / name, weight=weight)
 
 def run_settings(
@@ -333,6 +335,7 @@ def run_settings(
 ) -> dict:
     "The settings that do to a photograph what a run did to the images of its report."
     import voc_cv.segment as stage
+    from voc_cv.nets import read_scales
     run = Path(run)
     classify, segment = (run_parameters(run)[s] for s in ('02_classify', '03_segment'))
     tables = read_answers(run)
@@ -345,7 +348,7 @@ def run_settings(
     policy, least = run_policy(run)
     return {
         'masks': mask_settings(own if own.is_dir() else segment['segmenter'], *how,
-                               stage.read_scales(segment['scales'], segment['segmenter'])),
+                               read_scales(segment['scales'], segment['segmenter'])),
         'labels': [run_asked(run, n, classify, w) for n, w in weights.items()],
         'join': 'log odds' if best == 'combination' else 'mean',
         'threshold': threshold or run_threshold(run, best, tables),
@@ -543,10 +546,11 @@ def segmenter_asker(
     from voc_cv.data import VocDataset
     from voc_cv.nets import load_pixel_scores
     model = load_pixel_scores(about['model'], about['revision'], device)
+    how = {'batch': 1, 'device': device, 'scales': about['scales']}
 
     def say(images):
         data = VocDataset(map(str, range(len(images))), lambda id: images[int(id)])
-        rows = segmenter_scores(data, model, batch=1, device=device).to_numpy()
+        rows = segmenter_scores(data, model, **how).to_numpy()
         return [(row, []) for row in rows]
 
     return say

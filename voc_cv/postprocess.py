@@ -233,6 +233,9 @@ def apply_policy(
         raise ValueError("maps: the policy 'restrict' needs maps of log-probabilities, "
                          'which this segmenter does not give; choose another policy')
     if policy == 'islands': return fill_holes(drop_islands(mask))
+    if policy != 'none' and not threshold > 0:
+        raise ValueError('threshold: expected a number above 0, from which on a class is there, '
+                         f'got {threshold}')
     allowed = np.flatnonzero(probable(probabilities) >= threshold) + 1
     if policy == 'none' or not len(allowed): return mask
     if policy == 'restrict': return restrict_mask(mask, maps, allowed)

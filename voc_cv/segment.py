@@ -85,6 +85,7 @@ from voc_cv.nets import (
     on_device,
     thread_count,
     to_pixels,
+    to_squares,
     torch_state,
     trained_here,
     uses_bf16,
@@ -130,26 +131,6 @@ def own_size(
     h, w = inside
     if (h, w) != (size, size): scores = enlarge(scores, (size, size))[:, :h, :w]
     return scores if scores.shape[1:] == tuple(shape) else enlarge(scores, tuple(shape))
-
-# %% ../nbs/03_segment.ipynb #to-squares
-def to_squares(
-    images,  # uint8 (H,W,3) of any sizes
-    size: int,  # of the network's square
-    scale: float = 1.,  # of the square in relation to that
-    keep_aspect: bool = True,  # keep proportions and pad; False: squash
-    enlarge: bool = True,  # scale up images that are smaller than the square
-) -> tuple[np.ndarray, list]:  # uint8 (N,S,S,3), and (height, width) of each image in its square
-    "Images as squares of one size."
-    side, squares, inside = round(size * scale), [], []
-    for image in images:
-        shape = side, side
-        if keep_aspect:
-            whole = fitted(image.shape[:2], size, enlarge)
-            shape = tuple(max(1, round(n * scale)) for n in whole)
-        small = resize(Sample('', image), size=shape)
-        squares.append(pad_to(small, size=side, enlarge=False).image)
-        inside.append(shape)
-    return np.stack(squares), inside
 
 # %% ../nbs/03_segment.ipynb #voc-classes
 def voc_classes(
@@ -1338,7 +1319,8 @@ def build_segmenter(
 ) -> keras.Model:
     "A network of segmentation-models: float (N,size,size,3) in 0..1 -> logits (N,size,size,C)."
     check_choice(architecture, backbone, size, encoder_weights)
-    folder = encoder_weights if encoder_weights and Path(encoder_weights).is_dir() else None
+    named = encoder_weights and encoder_weights != 'imagenet'
+    folder = encoder_weights if named and Path(encoder_weights).is_dir() else None
     net = sm_network(architecture, backbone, None if folder else encoder_weights,
                      input_shape=(size, size, 3), classes=n_classes, encoder_freeze=encoder_freeze)
     if folder: copy_mobilenet(net, folder)
@@ -1531,20 +1513,6 @@ def choose_network(kind, size, width, dropout) -> tuple:  # function, arguments,
     how = {'size': size, 'architecture': architecture}
     if backbone: how['backbone'] = backbone[0]
     return build_segmenter, how, 5e-4
-
-# %% ../nbs/03_segment.ipynb #read-scales
-def read_scales(
-    scales: str,  # numbers with spaces between them: sizes in relation to the model's own
-    segmenter: str,  # its name
-) -> tuple:  # of floats
-    "The sizes to look at, checked."
-    try: found = tuple(map(float, scales.split()))
-    except ValueError: found = ()
-    if min(found, default=0) <= 0:
-        raise ValueError(f"scales: expected numbers above 0, such as '0.75 1', got {scales!r}")
-    if trained_here(segmenter) and found != (1.,):
-        raise ValueError(f'scales: {segmenter} sees squares of one size only; leave them at 1')
-    return found
 
 # %% ../nbs/03_segment.ipynb #train-keras
 def train_keras(
