@@ -312,7 +312,7 @@ def run_policy(
     said = re.search(rf'"policy: ({"|".join(POLICIES)}), threshold ([\d.]+)', text)
     return (said[1], float(said[2])) if said else ('none', 0.)
 
-# %% ../nbs/photographs.ipynb #run-labels
+# %% ../nbs/photographs.ipynb #run-asked
 def run_asked(
     run: Path,
     name: str,  # of an answer
@@ -329,6 +329,7 @@ def run_asked(
                               weight, True, read_scales(parameters.get('scales', '1')))
     return label_settings('classifier', run / 'models' / name, weight=weight)
 
+# %% ../nbs/photographs.ipynb #run-labels
 def run_settings(
     run,  # the folder of a run that is finished
     threshold: float = 0.,  # from which probability on a class is there; 0: the run's own
