@@ -1319,8 +1319,9 @@ def build_segmenter(
 ) -> keras.Model:
     "A network of segmentation-models: float (N,size,size,3) in 0..1 -> logits (N,size,size,C)."
     check_choice(architecture, backbone, size, encoder_weights)
-    named = encoder_weights and encoder_weights != 'imagenet'
-    folder = encoder_weights if named and Path(encoder_weights).is_dir() else None
+    folder = None
+    if encoder_weights and encoder_weights != 'imagenet' and Path(encoder_weights).is_dir():
+        folder = encoder_weights
     net = sm_network(architecture, backbone, None if folder else encoder_weights,
                      input_shape=(size, size, 3), classes=n_classes, encoder_freeze=encoder_freeze)
     if folder: copy_mobilenet(net, folder)
