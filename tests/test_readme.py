@@ -1,0 +1,106 @@
+"Every command of the README works: those of `voc_cv` are run, at tiny size, the others looked up."
+
+import configparser
+import re
+import shlex
+import shutil
+
+import pytest
+from conftest import BIN, ROOT, run, tiny_segformer
+from PIL import Image
+
+from voc_cv.data import toy_voc, write_voc
+
+TEXT = (ROOT / 'README.md').read_text()
+LINES = [
+    line.split('  #')[0].strip()
+    for block in re.findall(r'```sh\n(.*?)```', TEXT, re.S)
+    for line in block.splitlines()
+    if line.strip() and not line.startswith('#')
+]
+OURS = [line for line in LINES if line.startswith('voc_cv ')]
+TINY = {'run': ['-p', 'limit=6', '--only', '00_data']}
+ELSEWHERE = {  # the long ones: what is run where
+    'sweep': 'tests/test_sweep.py',
+    '--ray': 'tests/test_ray.py',
+    'finetune': 'tests/test_together.py',
+    'compare': 'tests/test_compare.py',
+    '--from': 'tests/test_pipeline.py',
+    'check': 'tests/test_pipeline.py',
+    'score': 'tests/test_pipeline.py',
+    'predict holiday/ --run': 'tests/test_pipeline.py',
+}
+
+
+def elsewhere(line):
+    "The test that runs this command, or ''."
+    return next((file for word, file in ELSEWHERE.items() if word in line), '')
+
+
+@pytest.fixture(scope='module')
+def desk(tmp_path_factory):
+    "A folder in which the README's paths exist."
+    desk = tmp_path_factory.mktemp('desk')
+    write_voc(desk / 'path/to/VOC2012', **{s: toy_voc(6, split=s) for s in ('train', 'val')})
+    tiny_segformer(desk / 'path/to/model')
+    for name in ('photo.jpg', 'holiday/b c.jpg', 'archive/2026/d.png'):
+        (desk / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(toy_voc(1)[0].image).save(desk / name)
+    shutil.copytree(ROOT / 'params', desk / 'params')
+    return desk
+
+
+@pytest.mark.parametrize('line', [line for line in OURS if not elsewhere(line)])
+def test_a_command_of_the_readme_runs(line, desk):
+    words = shlex.split(line)[1:]
+    if '--detector' in words:  # no detector fits into a test; test_detector asks one
+        at = words.index('--detector')
+        words[at : at + 2] = []
+    done = run(BIN / 'voc_cv', *words, *TINY.get(words[0], []), cwd=desk)
+    assert done.returncode == 0, f'{line}\n{done.stdout}{done.stderr}'
+
+
+@pytest.mark.parametrize('line', [line for line in OURS if elsewhere(line)])
+def test_a_long_command_is_known_and_run_by_another_test(line):
+    words = shlex.split(line)
+    assert (ROOT / elsewhere(line)).is_file()
+    told = run(BIN / 'voc_cv', words[1], '--help').stdout
+    assert not [w for w in words if w.startswith('--') and w not in told], f'{line}\n{told}'
+
+
+@pytest.mark.parametrize('line', [line for line in LINES if line.startswith('make ')])
+def test_a_target_of_make_is_there(line):
+    done = run('make', '-n', '-o', '.venv/ready', *shlex.split(line)[1:])
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    for word in shlex.split(line)[2:]:
+        assert word.partition('=')[0] in ('DATA', 'segmenter', 'detector')
+
+
+def test_the_rest_is_known():
+    rest = [line for line in LINES if not line.startswith(('voc_cv ', 'make '))]
+    assert {line.split()[0] for line in rest} <= {'papermill', 'accelerate', 'pip'}
+    extras = configparser.ConfigParser(delimiters=['='])
+    extras.read(ROOT / 'settings.ini')
+    there = {name.removesuffix('_requirements') for name in extras['DEFAULT']} | {'all'}
+    asked = re.findall(r"pip install -e '\.\[([\w,]+)\]'", TEXT)
+    assert asked and {name for some in asked for name in some.split(',')} <= there
+
+
+def test_links_lead_to_a_heading_or_a_file():
+    for target in re.findall(r'\]\(([^)#:]*)(?:#[^)]*)?\)', TEXT):
+        assert not target or (ROOT / target).exists(), target
+    heads = {
+        re.sub(r'[^\w -]', '', head).strip().lower().replace(' ', '-')
+        for head in re.findall(r'^#+ (.*)$', TEXT, re.M)
+    }
+    assert {*re.findall(r'\]\(#([^)]+)\)', TEXT)} <= heads
+
+
+def test_a_stage_is_a_plain_papermill_notebook(tmp_path):
+    "As the README's line for papermill says, on the quickest stage."
+    line = next(line for line in LINES if line.startswith('papermill'))
+    words = shlex.split(line)
+    assert (ROOT / words[1]).is_file()
+    given = ['-p', 'out', tmp_path / 'run', '-p', 'limit', 4]
+    done = run(BIN / 'papermill', ROOT / 'nbs/00_data.ipynb', tmp_path / 'out.ipynb', *given)
+    assert done.returncode == 0 and (tmp_path / 'run/scores.json').is_file(), done.stderr[-2000:]
