@@ -53,11 +53,12 @@ def in_digits(
     value,  # a number, a text, or nothing
 ) -> str:
     "A value as the page shows it."
-    if value is None or pd.isna(value): return ''
+    if value is None or value != value: return ''
     if isinstance(value, (bool, np.bool_)): return 'yes' if value else 'no'
     if isinstance(value, (int, np.integer)): return f'{value:,}'
     if not isinstance(value, (float, np.floating)): return str(value)
-    return f'{value:.3f}' if abs(value) < 10 else f'{value:.4g}'
+    number = float(value)
+    return f'{number:.3f}' if abs(number) < 10 else f'{number:.4g}'
 
 # %% ../nbs/report.ipynb #in-time
 def in_time(
@@ -533,7 +534,7 @@ def chosen_model(
     split = left.parameters.get('02_classify', {}).get('split', 'val')
     try:
         return best_answer(read_answers(left.out, split))
-    except (ValueError, OSError, LookupError):
+    except Exception:  # of a damaged table pandas may raise anything
         return ''
 
 def marks_of(
@@ -1041,10 +1042,9 @@ def stage_sections(
     left: Left,
 ) -> list:  # of sections
     "The sections about the stages."
-    curves = [] if histories(left, 'classifier.json') else ['run-curves']
     plan = [
         ('02_classify', 'Labels', 'Which of the twenty classes does an image show?',
-         [label_scores, label_curves, label_classes, label_gallery], curves),
+         [label_scores, label_curves, label_classes, label_gallery], ['run-curves']),
         ('03_segment', 'Masks', 'Where exactly is it?',
          [mask_scores, mask_curves, mask_classes, mask_gallery], []),
         ('04_postprocess', 'Correction', 'Masks that agree with the labels.',
@@ -1087,12 +1087,14 @@ def page_of(
     left: Left,
 ) -> dict:  # for `render`
     "All that the page shows."
-    cards = headline(left)
+    told = parts_of(left, [headline])
+    cards = [c for c in told if 'kind' not in c]  # a sentence, where there is an error, has one
     none = '' if cards else 'No stage of this run has left a score.'
     intro = ('Each figure on a scale from 0 to 1: the blue mark. The band is its interval of 95 %, '
              'the orange mark what a guess would get that looks at no image.')
     parts = [record_part, stage_times, parameter_part]
-    sections = [section_of('glance', 'At a glance', [], intro if cards else '', none, cards),
+    sections = [section_of('glance', 'At a glance', [c for c in told if 'kind' in c],
+                           intro if cards else '', none, cards),
                 *stage_sections(left),
                 section_of('how', 'How it was made', parts_of(left, parts))]
     room = BUDGET
