@@ -34,19 +34,11 @@ from voc_cv.measure import (
     class_scores,
     confusion_matrix,
     detection_counts,
-    f1,
     foreground_dice,
     wilson,
 )
-from .photographs import best_answer, enlarged, painted, read_answers, within
-from voc_cv.run import (
-    STAGES,
-    read_blocks,
-    read_note,
-    run_section,
-    stage_data,
-    stage_parameters,
-)
+from .photographs import painted, within
+from .run import STAGES, read_blocks, read_note, run_section, stage_data, stage_parameters
 
 # %% ../nbs/report.ipynb #in-digits
 def in_digits(
@@ -104,12 +96,18 @@ def cell(
     return {'text': in_digits(value) if text is None else text, 'sort': '' if missing else value,
             'between': words, 'scale': scale, 'link': link}
 
-# %% ../nbs/report.ipynb #table-block
+# %% ../nbs/report.ipynb #table-rows
 def is_number(
     value,  # anything
 ) -> bool:
     "Is this a number, missing ones included, and no truth value?"
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+def frame_of(
+    lines: dict,  # name -> {column -> value}
+):  # a `DataFrame` of objects, so that counts stay whole numbers
+    "A stage's lines as a table."
+    return pd.DataFrame({n: pd.Series(row, dtype=object) for n, row in lines.items()}).T
 
 def table_rows(
     frame,  # a `DataFrame`
@@ -127,12 +125,7 @@ def table_rows(
         rows.append({'kind': kinds.get(name, ''), 'cells': cells})
     return rows
 
-def frame_of(
-    lines: dict,  # name -> {column -> value}
-):  # a `DataFrame` of objects, so that counts stay whole numbers
-    "A stage's lines as a table."
-    return pd.DataFrame({n: pd.Series(row, dtype=object) for n, row in lines.items()}).T
-
+# %% ../nbs/report.ipynb #table-block
 def table_block(
     frame,  # a `DataFrame`, its index the rows' names
     id: str,  # of the caption, unique on the page
@@ -186,7 +179,7 @@ def ticks(
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
 
-# %% ../nbs/report.ipynb #line-chart
+# %% ../nbs/report.ipynb #chart-line
 WIDE, HIGH, LEFT, TOP, FOOT = 360, 220, 46, 8, 38  # of a chart, in units of its SVG
 
 def chart_line(
@@ -211,6 +204,7 @@ def summary_of(
     return '; '.join(f'{name} from {in_digits(float(v.iloc[0]))} to {in_digits(float(v.iloc[-1]))}'
                      for name, v in ends.items() if len(v))
 
+# %% ../nbs/report.ipynb #line-chart
 def line_chart(
     frame,  # a `DataFrame`: a line a column; its index numbers, or texts at equal distances
     title: str,
@@ -283,7 +277,8 @@ def panel(
     if mask is not None:
         names = present(mask_labels(mask))
         legend = [(n, '#' + bytes(colours[VOC_CLASSES.index(n) + 1]).hex()) for n in names]
-        image = painted(image, enlarged(mask, h, w))
+        mask = np.asarray(Image.fromarray(mask).resize((w, h), Image.Resampling.NEAREST))
+        image = painted(image, mask)
         alt = f'{title}, {id}: {", ".join(names) or "no object"}'
     return {'src': as_webp(Image.fromarray(image)), 'alt': alt, 'title': title, 'legend': legend,
             'width': w, 'height': h}
@@ -532,10 +527,13 @@ def chosen_model(
 ) -> str:  # '' if nobody can tell
     "Whose labels went on to the next stages."
     split = left.parameters.get('02_classify', {}).get('split', 'val')
-    try:
-        return best_answer(read_answers(left.out, split))
-    except Exception:  # of a damaged table pandas may raise anything
-        return ''
+    folder, end = left.out / 'classify', f'_{split}.csv'
+    chosen = folder / f'probabilities{end}'
+    if not chosen.is_file(): return ''
+    for file in sorted(folder.glob(f'*{end}')):
+        name = file.name.removesuffix(end)
+        if name != 'probabilities' and file.read_bytes() == chosen.read_bytes(): return name
+    return ''
 
 def marks_of(
     frame,  # a `DataFrame` of scores
@@ -627,7 +625,8 @@ def image_f1(
     said,  # bool (N,20)
 ):  # float (N,), 1 where nothing is there and nothing was said
     "F1 of each image’s labels."
-    return np.where(truth.any(1) | said.any(1), f1(truth, said, 1), 1.)
+    found, all_of_them = (truth & said).sum(1), truth.sum(1) + said.sum(1)
+    return np.where(all_of_them > 0, 2 * found / np.maximum(all_of_them, 1), 1.)
 
 def label_gallery(
     left: Left,
@@ -769,7 +768,7 @@ def mask_gallery(
     return [{'kind': 'head', 'text': head},
             {'kind': 'gallery', 'text': '', 'small': False, 'shots': shots}]
 
-# %% ../nbs/report.ipynb #correction
+# %% ../nbs/report.ipynb #correction-scores
 def correction_scores(
     left: Left,
 ) -> list:  # of blocks
@@ -784,6 +783,7 @@ def correction_scores(
     return [table_block(frame, 'correction-scores', caption, 'masks', ('Dice',),
                         {'after': 'chosen'}), *words]
 
+# %% ../nbs/report.ipynb #gains
 def gains(
     dices,  # a `DataFrame` with the columns before, after and changed
     most: int = 2,  # of each kind
@@ -796,6 +796,7 @@ def gains(
     changed = dices.changed[dices.changed > 0].sort_values(ascending=False, kind='stable')
     return dict.fromkeys(changed.index[:2 * most], 'changed')
 
+# %% ../nbs/report.ipynb #correction-gallery
 def correction_gallery(
     left: Left,
 ) -> list:  # of blocks
