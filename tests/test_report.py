@@ -302,7 +302,7 @@ def test_page_is_small_whole_and_escaped(run):
     assert len(text.encode()) < 5e6
     assert 'vit <b>' not in text and 'vit &lt;b&gt;' in text
     for words in ('0.709 to 0.782', 'baseline 0.082', 'Stage 06_submit was not run', 'said so',
-                  'unchanged, kept', '12.5 s', 'href="03_segment.ipynb"', 'gained', 'lost'):
+                  '>kept<', '12.5 s', 'href="03_segment.ipynb"', 'gained', 'lost'):
         assert words in text, words
     assert 'There is no part' not in text
 
@@ -382,3 +382,11 @@ def test_stage_that_did_not_end_says_so(run, tmp_path):
     text = write_report(out).read_text()
     assert 'Stage 03_segment was begun and did not end.' in text
     assert 'label-scores' in text
+
+
+def test_stages_of_a_pipeline_of_ones_own_have_their_sections(tmp_path):
+    add_scores(tmp_path, 'my stage', {'mine': {'score': 0.25, 'images': 3}})
+    (tmp_path / 'params.yaml').write_text('{parameters: {my stage: {size: 5}}}')
+    text = write_report(tmp_path).read_text()
+    assert '<section id="my-stage"' in text and '0.250' in text
+    assert 'my stage: 1 parameters' in text

@@ -253,12 +253,15 @@ def as_uri(
 
 def as_webp(
     picture,  # a PIL image
-    quality: int = 78,  # 0..100
+    most: int = 45_000,  # bytes, if a lower quality can help
 ) -> str:
     "A picture as an address that holds it."
-    with io.BytesIO() as file:
-        picture.convert('RGB').save(file, 'WEBP', quality=quality)
-        return as_uri('image/webp', file.getvalue())
+    for quality in (78, 55, 30, 10):
+        with io.BytesIO() as file:
+            picture.convert('RGB').save(file, 'WEBP', quality=quality)
+            content = file.getvalue()
+        if len(content) <= most: break
+    return as_uri('image/webp', content)
 
 # %% ../nbs/report.ipynb #panel
 LONGEST = 480  # pixels of a picture's longer side
@@ -349,7 +352,7 @@ def paper(
         if kind is None: return None
         image = Image.open(io.BytesIO(base64.b64decode(data[kind])))
         image.thumbnail((PAPER, 4 * PAPER))
-        src, (w, h) = as_webp(image), image.size
+        src, (w, h) = as_webp(image, 300_000), image.size
     title = words or f'Cell {cell_id} of {stage}'
     picture = {'src': src, 'alt': f'Figure of {stage}: {title}', 'title': '', 'legend': [],
                'width': w, 'height': h}
@@ -397,9 +400,15 @@ def read_left(
     except (ValueError, OSError):
         record = {}
     said = block_of(record, 'parameters')
-    notes = {stage: read_note(out, stage).get('parameters', {}) for stage in STAGES}
+    notes = {s: read_note(out, s).get('parameters', {}) for s in dict.fromkeys([*STAGES, *said])}
     values = {stage: block_of(said, stage) or note for stage, note in notes.items()}
     return Left(out, record, read_scores(out), {s: v for s, v in values.items() if v}, {})
+
+def other_stages(
+    left: Left,
+) -> list:  # of names
+    "The stages of a pipeline of somebody's own."
+    return [s for s in dict.fromkeys([*left.parameters, *left.scores]) if s not in STAGES]
 
 # %% ../nbs/report.ipynb #why-not
 def why_not(
@@ -437,7 +446,7 @@ def stage_section(
 ) -> dict:
     "The section about a stage."
     problem = why_not(left, stage)
-    id = stage.replace(' ', '-')
+    id = re.sub(r'[^\w-]', '-', stage)
     if problem: return section_of(id, title, [], problem=problem)
     return section_of(id, title, parts_of(left, parts), intro)
 
@@ -926,14 +935,15 @@ def headline(
             *card('Submission, mean Dice', sent, 'mean', lines=parts)]
 
 # %% ../nbs/report.ipynb #stage-times
-DONE = {'computed': 'computed', 'kept': 'unchanged, kept'}
+DONE = {'computed': 'computed', 'kept': 'kept'}
 
 def stage_times(
     left: Left,
 ) -> list:  # of blocks
     "The stages, what was done, and how long it took."
     done, rows = block_of(left.record, 'stages'), []
-    notes = {s: read_note(left.out, s) for s in STAGES if not why_not(left, s)}
+    stages = [*STAGES, *other_stages(left)]
+    notes = {s: read_note(left.out, s) for s in stages if not why_not(left, s)}
     longest = max([float(n.get('seconds', 0)) for n in notes.values()], default=0)
     for stage, note in notes.items():
         seconds, file = note.get('seconds'), left.out / f'{stage}.ipynb'
@@ -1022,7 +1032,7 @@ def submission_scores(
     caption = 'The contest’s score, where the truth is known: Dice of labels and of masks.'
     return [table_block(frame_of(lines), 'submission-scores', caption)]
 
-# %% ../nbs/report.ipynb #sections
+# %% ../nbs/report.ipynb #parts
 def figures_part(
     stage: str,
     shown=(),  # ids of cells whose figures stand on the page already
@@ -1030,6 +1040,15 @@ def figures_part(
     "The part of a section that holds what else the notebook shows."
     def figures_of_the_notebook(left): return notebook_part(left, stage, shown)
     return figures_of_the_notebook
+
+def scores_part(
+    stage: str,
+):  # (Left) -> list of blocks
+    "The part of a section that holds the stage's scores as they are."
+    def scores(left):
+        lines = left.scores.get(stage)
+        return [table_block(frame_of(lines), f'{stage}-scores', 'Scores.')] if lines else []
+    return scores
 
 def figure_part(
     stage: str,
@@ -1039,6 +1058,7 @@ def figure_part(
     def figures_of_the_notebook(left): return featured(left, stage, cells)
     return figures_of_the_notebook
 
+# %% ../nbs/report.ipynb #stage-sections
 def stage_sections(
     left: Left,
 ) -> list:  # of sections
@@ -1056,11 +1076,20 @@ def stage_sections(
         ('00_data', 'Data', '', [data_sizes, class_counts], []),
         ('01_augment', 'Augmentation', 'What a network sees of an image in training.',
          [figure_part('01_augment', 'run-epochs')], ['run-epochs'])]
+    plan += [(s, s, '', [scores_part(s)], []) for s in other_stages(left)]
     return [stage_section(left, stage, title, [*parts, figures_part(stage, shown)], intro)
             for stage, title, intro, parts, shown in plan]
 
 # %% ../nbs/report.ipynb #within-budget
-BUDGET = 3_000_000  # characters for figures of notebooks; galleries take a third of that at most
+BUDGET = 4_400_000  # characters of all pictures
+
+def gallery_size(
+    blocks: list,
+) -> int:  # characters
+    "What the pictures of galleries take."
+    shots = itertools.chain.from_iterable(b['shots'] for b in blocks if b['kind'] == 'gallery')
+    panels = itertools.chain.from_iterable(s['panels'] for s in shots)
+    return sum(len(p['src']) for p in panels)
 
 def within_budget(
     blocks: list,
@@ -1098,7 +1127,7 @@ def page_of(
                            intro if cards else '', none, cards),
                 *stage_sections(left),
                 section_of('how', 'How it was made', parts_of(left, parts))]
-    room = BUDGET
+    room = BUDGET - sum(gallery_size(s['blocks']) for s in sections)
     for section in sections:
         section['blocks'], room = within_budget(section['blocks'], room)
     return {'title': left.out.resolve().name, 'origin': origin_of(left), 'sections': sections}
