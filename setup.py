@@ -28,7 +28,7 @@ setup(
     long_description=(here / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     packages=['voc_cv'],
-    package_data={'voc_cv': ['imagenet_classes.txt']},
+    package_data={'voc_cv': ['imagenet_classes.txt', 'templates/*']},
     data_files=[
         (
             f'share/voc_cv/{folder}',

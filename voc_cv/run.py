@@ -1048,51 +1048,17 @@ def run_section(
         if cell.cell_type == 'markdown' or cell.outputs: section.append(cell)
     return section
 
-# %% ../nbs/run.ipynb #score-cells
-def score_cells(
-    out,  # a run's folder
-) -> list:  # of markdown cells
-    "The scores of a run for the report, a table a stage."
-    import pandas as pd
-    from nbformat.v4 import new_markdown_cell
-    cells = []
-    for stage, lines in read_scores(out).items():
-        table = pd.DataFrame(lines).T.to_html(float_format='{:.4g}'.format, na_rep='')
-        cells.append(new_markdown_cell(f'**{stage}**\n\n{table}'))
-    return cells
-
-# %% ../nbs/run.ipynb #report-cells
-def report_cells(out) -> list:
-    "All that the report of a run shows, as the cells of a notebook."
-    from nbformat.v4 import new_markdown_cell
-    info = read_blocks(out / 'params.yaml')
-    origin = f'{info["finished"]}, commit {info["commit"] or "unknown"}'
-    head = f'# {out.name}\n\n{origin}, data: {info["data"]["name"]}'
-    cells = [new_markdown_cell(head), *score_cells(out)]
-    for stage in STAGES:
-        if not (out / f'{stage}.ipynb').is_file(): continue
-        section = run_section(out / f'{stage}.ipynb')
-        first = section[0].source.partition('\n')[2] if section else ''
-        cells += [new_markdown_cell(f'## {stage}\n{first}'), *section[1:]]
-    for i, cell in enumerate(cells):
-        cell.id = f'cell-{i}'  # ids of different notebooks may be alike
-    return cells
-
 # %% ../nbs/run.ipynb #report
-def write_report(
-    out,  # a run's folder, with params.yaml, scores.json and executed notebooks
-) -> Path:  # of the page
-    "Write report.html: the scoreboard, then the section Run of each executed notebook."
-    from nbconvert import HTMLExporter
-    from nbformat.v4 import new_notebook
-    out = Path(out)
-    report = new_notebook(cells=report_cells(out), metadata={'title': out.name})
-    exporter = HTMLExporter(
-        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(report)
-    with replacing(out / 'report.html') as part:
-        part.write_text(page, encoding='utf-8')
-    return out / 'report.html'
+def try_report(
+    out,  # a run's folder
+) -> str:  # a sentence
+    "Write report.html, and say where it is, or why there is none."
+    try:
+        from voc_cv.report import write_report
+        return f'The report is {write_report(out)}'
+    except Exception as e:  # the run itself has gone well
+        why = ' '.join(str(e).split())[:300]
+        return f'The report could not be written ({type(e).__name__}: {why}); all else is there'
 
 # %% ../nbs/run.ipynb #git
 def git(*args) -> str:
@@ -1112,6 +1078,7 @@ def commit() -> str:
 def write_record(
     out,  # a run's folder
     stages,  # in order
+    done: dict | None = None,  # stage -> 'computed' or 'kept', of those that this run was about
 ):
     "Write params.yaml, what each stage was last run with; as --params it runs the same again."
     notes = {s: read_note(out, s) for s in stages}
@@ -1124,7 +1091,7 @@ def write_record(
     record = {
         'finished': time.strftime('%Y-%m-%d %H:%M'), 'commit': commit(),
         'command': ' '.join(['voc_cv', *sys.argv[1:]]), 'versions': versions(),
-        'data': data, 'parameters': values}
+        'data': data, 'stages': done or {}, 'parameters': values}
     with replacing(Path(out) / 'params.yaml') as part:
         part.write_text(write_yaml(record))
 
@@ -1214,20 +1181,29 @@ def input_notes(
         notes.append(note | {'files': file_digests(out, note.get('files', {}))})
     return notes
 
-def keep_or_run(notebook, out, values, inputs, force, say) -> None:
+def keep_or_run(
+    notebook: Path,  # the stage's
+    out,  # the run's folder
+    values: dict,  # the stage's parameters
+    inputs,  # the stages whose files it reads
+    force: bool,  # run it in any case
+    say,  # (text) -> None, takes a line of the log; None: nothing is shown
+) -> str:  # 'kept' or 'computed'
     "Keep a stage that has not changed, or run it."
     stage, commits = notebook.stem, hub_commits(values)
     mark = stage_digest(notebook, values, input_notes(out, stage, inputs))
     key = with_commits(mark, commits)
     if not force and is_fresh(out, stage, key):
-        closing = 'unchanged, kept'
+        done, closing = 'kept', 'unchanged, kept'
     else:
         unknown = with_commits(mark, dict.fromkeys(commits, ''))
-        closing = f'{run_stage(notebook, out, values, key, say, (unknown,)):6.1f} s'
+        seconds = run_stage(notebook, out, values, key, say, (unknown,))
+        done, closing = 'computed', f'{seconds:6.1f} s'
         loaded = {name: commit or hub_commits(values)[name] for name, commit in commits.items()}
         if loaded != commits:
             write_note(out, stage, read_note(out, stage) | {'key': with_commits(mark, loaded)})
     if say: say(f'{stage:16} {closing}')
+    return done
 
 # %% ../nbs/run.ipynb #log
 def log(
@@ -1297,16 +1273,18 @@ def run_pipeline(
     names = [Path(r).name for r in sorted(roots - {''})]
     out = Path(out or Path('runs') / '-'.join([params.stem, *names]))
     say = None if quiet else log
+    done: dict = {}
     for stage in chosen[:1]:
         stage_data(values[stage])  # no folder is made if there are no data
     check_folder(out, chosen)
     with alone_in(out):
         clear_parts(out)
         for stage in chosen:
-            keep_or_run(nbs / f'{stage}.ipynb', out, values[stage], stages[stage], force, say)
-            if roots: write_record(out, stages)
-        report = write_report(out) if roots else None
-    if report and say: say(f'\n{scoreboard(out)}\n\nThe report is {report}')
+            work = nbs / f'{stage}.ipynb', out, values[stage], stages[stage]
+            done[stage] = keep_or_run(*work, force, say)
+            if roots: write_record(out, stages, done)
+        report = try_report(out) if roots else ''
+    if report and say: say(f'\n{scoreboard(out)}\n\n{report}')
     return out
 
 # %% ../nbs/run.ipynb #describe-data
