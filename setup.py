@@ -21,7 +21,7 @@ statuses = {'3': '3 - Alpha', '4': '4 - Beta', '5': '5 - Production/Stable'}
 
 
 def readme() -> str:
-    "The README with its pictures and links as addresses, for elsewhere there is no docs/ beside it."
+    "The README, its pictures and links as addresses: elsewhere no docs/ lies beside it."
     text = (here / 'README.md').read_text(encoding='utf-8')
     raw = source.replace('github.com', 'raw.githubusercontent.com') + f'/{cfg["branch"]}/'
     page = f'{source}/blob/{cfg["branch"]}/'
@@ -29,7 +29,8 @@ def readme() -> str:
     text = re.sub(rf'(!\[[^]]*\]\(){here_only}', rf'\g<1>{raw}', text)
     text = re.sub(rf'(<(?:img|source)\b[^>]*?\bsrc(?:set)?="){here_only}', rf'\g<1>{raw}', text)
     text = re.sub(rf'(<a\b[^>]*?\bhref="){here_only}', rf'\g<1>{page}', text)
-    return re.sub(rf'((?<!!)\[(?:[^][]|!\[[^]]*\]\([^)]*\))*\]\(){here_only}', rf'\g<1>{page}', text)
+    words = r'(?:[^][]|!\[[^]]*\]\([^)]*\))*'  # of a link; a badge is a picture in them
+    return re.sub(rf'((?<!!)\[{words}\]\(){here_only}', rf'\g<1>{page}', text)
 
 
 setup(

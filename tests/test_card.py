@@ -60,7 +60,7 @@ def test_a_classifier_is_loaded_by_its_card_s_lines(tmp_path, photo):
 
 def test_a_segmenter_of_transformers_is_loaded_by_its_card_s_lines(tmp_path, photo):
     folder = tiny_segformer(tmp_path / 'tiny')
-    text = with_card(folder, began_with='/home/ann/weights/segformer')
+    text = with_card(folder, began_with='/data/ann/segformer')
     mask = run_lines(text, folder, photo)
     assert mask.shape == skimage.data.chelsea().shape[:2] and mask.max() <= len(VOC_CLASSES)
     assert 'It began as segformer' in text and 'ann' not in text, 'a folder of one\'s own machine'

@@ -941,11 +941,11 @@ def write_card(
     facts, rows, name = card_facts(folder), card_scores(scores or {}), Path(folder).name
     license = license or ('other' if began_with else 'apache-2.0')
     results = [EvalResult(facts['task'], slug(judged.name), judged.name, score, round(value, 6))
-               for score, value, _ in rows]
+               for score, value, _ in rows] or None
     head = ModelCardData(
         license=license, library_name=facts['library'], pipeline_tag=facts['task'],
         tags=['voc_cv', 'pascal-voc', *facts['task'].split('-')[1:]], datasets=[slug(data.name)],
-        **{'model_name': name, 'eval_results': results} if results else {})
+        model_name=name if results else None, eval_results=results)
     masks = facts['task'] == 'image-segmentation'
     card = ModelCard.from_template(
         head, template_str=CARD, name=name, what=facts['what'], masks=masks,
