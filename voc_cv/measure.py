@@ -8,8 +8,6 @@ __all__ = ['foreground_dice', 'confusion_matrix', 'iou', 'mask_metrics', 'show_c
            'show_counts']
 
 # %% ../nbs/measure.ipynb #imports
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -422,17 +420,17 @@ def tune_thresholds(
 
 # %% ../nbs/measure.ipynb #wilson
 def wilson(
-    k,  # how many of `n`, 0..n
+    k,  # how many of `n`, a whole number 0..n
     n,  # of how many, 1 or more
     z=1.96,  # how many standard deviations are no surprise; 1.96: 95 %
 ) -> tuple:  # (low, high), 0..1
     "The interval of a share of k in n (Wilson 1927). A `ValueError` unless 0 <= k <= n and n >= 1."
+    from scipy.stats import binomtest, norm
     if n < 1 or not 0 <= k <= n:
         raise ValueError(f'expected 0 <= k <= n and n >= 1, got {k} of {n}')
-    p, a = k / n, z * z / n
-    middle = (p + a / 2) / (1 + a)
-    half = z * math.sqrt(p * (1 - p) / n + a / (4 * n)) / (1 + a)
-    return max(0., middle - half), min(1., middle + half)
+    level = 1 - 2 * norm.sf(z)
+    low, high = binomtest(k, n).proportion_ci(level, method='wilson')
+    return float(low), float(high)
 
 # %% ../nbs/measure.ipynb #bootstrap
 def bootstrap(
