@@ -1,0 +1,188 @@
+"""The site: the notebooks with their committed outputs, the guides, and a page for each module.
+
+    python docs/site/build.py          # needs docs/requirements.txt; writes build/site/html
+
+Nothing is executed, imported or downloaded, and a link that leads nowhere ends it with an error."""
+
+import argparse
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import api  # noqa: E402
+import pages  # noqa: E402
+
+ROOT = api.ROOT
+BUILD = ROOT / 'build' / 'site'
+GUIDES = ('docs/*.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'results/README.md')
+
+
+def site_files():
+    "The repository's files that become pages: file -> page."
+    found = {'README.md': 'index.md', 'nbs/index.ipynb': 'index.md'}
+    for path in sorted(ROOT.glob('nbs/*.ipynb')):
+        found.setdefault(f'nbs/{path.name}', f'nbs/{path.stem}.md')
+    for pattern in GUIDES:
+        for path in sorted(ROOT.glob(pattern)):
+            file = path.relative_to(ROOT).as_posix()
+            found[file] = file
+    return found
+
+
+def title_of(file):
+    "The first heading of a page."
+    return re.search(r'^# (.+)$', (BUILD / 'pages' / file).read_text(encoding='utf-8'), re.M)[1]
+
+
+def places():
+    "Names that one module only offers -> where they are described."
+    found, taken = {}, {}
+    for module in api.modules():
+        for entry in api.read_module(module)[0]:
+            taken[entry.name] = taken.get(entry.name, 0) + 1
+            found[entry.name] = f'voc_cv.{module}.{entry.name}'
+    return {name: place for name, place in found.items() if taken[name] == 1 and len(name) > 3}
+
+
+def meaning(text):
+    "A comment as HTML: backticks are code."
+    return re.sub(r'`([^`]+)`', r'<code>\1</code>', html.escape(text, quote=False))
+
+
+def rows(parameters):
+    "A table of parameters in HTML, which holds whatever characters a default has."
+    lines = ['<div class="wide"><table class="parameters">',
+             '<thead><tr><th>parameter</th><th>type</th><th>default</th><th>meaning</th></tr></thead><tbody>']
+    for p in parameters:
+        cells = [f'<code>{html.escape(p.name)}</code>']
+        cells += [f'<code>{html.escape(t)}</code>' if t else '' for t in (p.kind, p.default)]
+        lines.append('<tr>' + ''.join(f'<td>{c}</td>' for c in [*cells, meaning(p.meaning)]) + '</tr>')
+    return '\n'.join([*lines, '</tbody></table></div>'])
+
+
+def signature(entry):
+    "A call in words that Sphinx reads; the table has the rest."
+    return f'{entry.name}({", ".join(p.name + (f"={p.default}" if p.default else "") for p in entry.parameters)})'
+
+
+def described(entry, parent=''):
+    "An entry as a directive of Sphinx."
+    kind = {'function': 'py:function', 'class': 'py:class', 'value': 'py:data'}[entry.what]
+    if parent: kind = 'py:method'
+    head = entry.name if entry.what == 'value' else signature(entry)
+    inner = [entry.doc.replace('`', '``').replace('````', '``') and plain(entry.doc)]
+    if entry.value:
+        inner.append(pages.fence(entry.value, '{code-block} python', ':class: lesson', ''))
+    if entry.parameters: inner.append(rows(entry.parameters))
+    if entry.kind not in ('', 'None') or entry.gives:
+        kind_text = f'<code>{html.escape(entry.kind)}</code>' if entry.kind not in ('', 'None') else ''
+        words = ': '.join(filter(None, [kind_text, meaning(entry.gives)]))
+        inner.append(f'<p class="gives">Gives {words}</p>')
+    inner += [described(m, entry.name) for m in entry.methods]
+    if entry.cell:
+        label = f'{entry.notebook}-{entry.cell}'.lower()
+        inner.append(f'[Its cell in the notebook](#{label})')
+    body = '\n\n'.join(filter(None, inner))
+    marks = ':' * (4 if not parent else 3)
+    return f'{marks}{{{kind}}} {head}\n:module: voc_cv.{entry.module}\n\n{body}\n{marks}'
+
+
+def plain(text):
+    "A docstring as Markdown."
+    return re.sub(r'([*_<])(?![^`]*`(?:[^`]*`[^`]*`)*[^`]*$)', r'\\\1', text)
+
+
+def api_page(module):
+    "The page of a module."
+    entries, outside = api.read_module(module)
+    notebook = entries[0].notebook if entries else ''
+    parts = [f'# voc_cv.{module}', plain(api.module_doc(module))]
+    if notebook: parts.append(f'Explained and tested in [{notebook}](../nbs/{notebook}.md).')
+    parts.append(f'```{{py:module}} voc_cv.{module}\n```')
+    parts += [described(entry) for entry in entries]
+    if outside:
+        names = ', '.join(f'{{py:obj}}`{name} <voc_cv.{home}.{name}>`' for name, home in outside.items())
+        parts.append(f'## From other modules\n\nAlso to be had from here: {names}.')
+    return '\n\n'.join(parts) + '\n'
+
+
+def tree(title, names, depth=1):
+    "A part of the table of contents, which the page does not show."
+    return '\n'.join(['```{toctree}', ':hidden:', f':maxdepth: {depth}', f':caption: {title}', '', *names, '```'])
+
+
+def front_page(text, found):
+    "The README, with the table of contents of the whole site."
+    story = [p.removesuffix('.md') for p in found.values() if re.match(r'nbs/\d', p)]
+    tools = [f'nbs/{n}' for n in ('files', 'toy', 'measure', 'nets', 'run', 'photographs', 'scale')]
+    others = [p.removesuffix('.md') for p in found.values() if p[:4] == 'nbs/']
+    tools += [p for p in dict.fromkeys(others) if p not in (*story, *tools, 'nbs/swap_in')]
+    guides = [p.removesuffix('.md') for p in found.values() if p[:4] != 'nbs/' and p != 'index.md']
+    parts = [tree('The story', story), tree('Tools', [*tools, 'nbs/swap_in']), tree('Guides', guides),
+             tree('Library', ['api/index'])]
+    return '\n\n'.join([text, *parts]) + '\n'
+
+
+def write_pages():
+    "All pages of the site as Markdown."
+    target, found, known = BUILD / 'pages', site_files(), places()
+    shutil.rmtree(BUILD, ignore_errors=True)
+    for file, page in found.items():
+        if file == 'nbs/index.ipynb': continue
+        place = target / page
+        if file.endswith('.ipynb'):
+            pages.notebook_page(file, found, known, place)
+            continue
+        text = pages.prose((ROOT / file).read_text(encoding='utf-8'), file, found, known)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(front_page(text, found) if page == 'index.md' else text, encoding='utf-8')
+    (target / 'api').mkdir()
+    for module in api.modules():
+        (target / 'api' / f'{module}.md').write_text(api_page(module), encoding='utf-8')
+    lines = [f'- [voc_cv.{m}]({m}.md): {plain(api.module_doc(m))}' for m in api.modules()]
+    intro = 'Every name that a module offers, with each parameter and what it means. Written from the source.'
+    whole = '\n\n'.join(['# The library', intro, '\n'.join(lines), tree('Modules', api.modules())])
+    (target / 'api' / 'index.md').write_text(whole + '\n', encoding='utf-8')
+    (target / 'docs').mkdir(exist_ok=True)
+    for picture in [*ROOT.glob('docs/*.jpg'), *ROOT.glob('docs/*.png'), *ROOT.glob('docs/*.svg')]:
+        shutil.copy(picture, target / 'docs')
+    shutil.copy(Path(__file__).parent / 'conf.py', target)
+    (target / '_static').mkdir()
+    shutil.copy(Path(__file__).parent / 'site.css', target / '_static')
+
+
+def remote_parts(folder):
+    "What pages fetch from other machines: there must be nothing."
+    fetched = re.compile(r'<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"')
+    found = []
+    for page in sorted(folder.rglob('*.html')):
+        for target in fetched.findall(page.read_text(encoding='utf-8')):
+            found.append(f'{page.relative_to(folder)}: {target}')
+    for sheet in sorted(folder.rglob('*.css')):
+        text = sheet.read_text(encoding='utf-8', errors='replace')
+        found += [f'{sheet.name}: {u}' for u in re.findall(r'url\(["\']?((?:https?:)?//[^)"\']+)', text)]
+    return found
+
+
+def main():
+    "Write the pages, have Sphinx make HTML of them, and look for parts that lie elsewhere."
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--pages-only', action='store_true', help='write the Markdown and stop')
+    given = parser.parse_args()
+    write_pages()
+    if given.pages_only: return
+    command = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html',
+               '-d', str(BUILD / 'doctrees'), str(BUILD / 'pages'), str(BUILD / 'html')]
+    done = subprocess.run(command, check=False).returncode
+    if done: sys.exit(done)
+    (BUILD / 'html' / '.nojekyll').touch()
+    if remote := remote_parts(BUILD / 'html'):
+        sys.exit('The site would fetch from other machines:\n' + '\n'.join(remote[:20]))
+    print(f'{len([*(BUILD / "html").rglob("*.html")])} pages in {BUILD.relative_to(ROOT)}/html')
+
+
+if __name__ == '__main__': main()
