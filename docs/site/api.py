@@ -1,7 +1,7 @@
-"""What the modules offer, read from their source: names, signatures, and what each parameter means.
+"""What the modules offer, read from their source: names, signatures, what each parameter means.
 
-Nothing is imported, so no framework is loaded. The meaning of a parameter is the comment on its line (fastcore's
-docments), and that of a result the comment on the line of the arrow."""
+Nothing is imported, so no framework is loaded. The meaning of a parameter is the comment on its
+line (fastcore's docments), and that of a result the comment on the line of the arrow."""
 
 import ast
 import io
@@ -136,7 +136,7 @@ def homes(tree):
 
 
 def read_module(module):
-    "The entries of a module in the order of its notebook, and the names that it has from others: name -> module."
+    "A module's entries as in its notebook, and the names from others: name -> module."
     source = (ROOT / 'voc_cv' / f'{module}.py').read_text(encoding='utf-8')
     tree, notes, places = ast.parse(source), comments(source), cells(source)
     wanted, entries, outside = offered(tree), [], {}

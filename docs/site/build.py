@@ -39,13 +39,16 @@ def title_of(file):
 
 
 def places():
-    "Names that one module only offers -> where they are described."
+    "Names that only one module offers, modules and stages -> where they are described."
     found, taken = {}, {}
     for module in api.modules():
         for entry in api.read_module(module)[0]:
             taken[entry.name] = taken.get(entry.name, 0) + 1
             found[entry.name] = f'voc_cv.{module}.{entry.name}'
-    return {name: place for name, place in found.items() if taken[name] == 1 and len(name) > 3}
+    known = {name: place for name, place in found.items() if taken[name] == 1 and len(name) > 3}
+    known |= {f'voc_cv.{module}': f'/api/{module}' for module in api.modules()}
+    stages = [path.stem for path in ROOT.glob('nbs/[0-9]*.ipynb')]
+    return known | {stage: f'/nbs/{stage}' for stage in stages}
 
 
 def meaning(text):
@@ -55,18 +58,20 @@ def meaning(text):
 
 def rows(parameters):
     "A table of parameters in HTML, which holds whatever characters a default has."
+    heads = ''.join(f'<th>{word}</th>' for word in ('parameter', 'type', 'default', 'meaning'))
     lines = ['<div class="wide"><table class="parameters">',
-             '<thead><tr><th>parameter</th><th>type</th><th>default</th><th>meaning</th></tr></thead><tbody>']
+             f'<thead><tr>{heads}</tr></thead><tbody>']
     for p in parameters:
-        cells = [f'<code>{html.escape(p.name)}</code>']
-        cells += [f'<code>{html.escape(t)}</code>' if t else '' for t in (p.kind, p.default)]
-        lines.append('<tr>' + ''.join(f'<td>{c}</td>' for c in [*cells, meaning(p.meaning)]) + '</tr>')
+        cells = [f'<code>{html.escape(t)}</code>' if t else '' for t in (p.name, p.kind, p.default)]
+        cells.append(meaning(p.meaning))
+        lines.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>')
     return '\n'.join([*lines, '</tbody></table></div>'])
 
 
 def signature(entry):
     "A call in words that Sphinx reads; the table has the rest."
-    return f'{entry.name}({", ".join(p.name + (f"={p.default}" if p.default else "") for p in entry.parameters)})'
+    words = [p.name + (f'={p.default}' if p.default else '') for p in entry.parameters]
+    return f'{entry.name}({", ".join(words)})'
 
 
 def described(entry, parent=''):
@@ -74,13 +79,13 @@ def described(entry, parent=''):
     kind = {'function': 'py:function', 'class': 'py:class', 'value': 'py:data'}[entry.what]
     if parent: kind = 'py:method'
     head = entry.name if entry.what == 'value' else signature(entry)
-    inner = [entry.doc.replace('`', '``').replace('````', '``') and plain(entry.doc)]
+    inner = [plain(entry.doc)]
     if entry.value:
         inner.append(pages.fence(entry.value, '{code-block} python', ':class: lesson', ''))
-    if entry.parameters: inner.append(rows(entry.parameters))
-    if entry.kind not in ('', 'None') or entry.gives:
-        kind_text = f'<code>{html.escape(entry.kind)}</code>' if entry.kind not in ('', 'None') else ''
-        words = ': '.join(filter(None, [kind_text, meaning(entry.gives)]))
+    if any(p.meaning for p in entry.parameters): inner.append(rows(entry.parameters))
+    type_of = '' if entry.kind in ('', 'None') else f'<code>{html.escape(entry.kind)}</code>'
+    if type_of or entry.gives:
+        words = ': '.join(filter(None, [type_of, meaning(entry.gives)]))
         inner.append(f'<p class="gives">Gives {words}</p>')
     inner += [described(m, entry.name) for m in entry.methods]
     if entry.cell:
@@ -105,14 +110,15 @@ def api_page(module):
     parts.append(f'```{{py:module}} voc_cv.{module}\n```')
     parts += [described(entry) for entry in entries]
     if outside:
-        names = ', '.join(f'{{py:obj}}`{name} <voc_cv.{home}.{name}>`' for name, home in outside.items())
-        parts.append(f'## From other modules\n\nAlso to be had from here: {names}.')
+        names = [f'{{py:obj}}`{name} <voc_cv.{m}.{name}>`' for name, m in outside.items()]
+        parts.append(f'## From other modules\n\nAlso to be had from here: {", ".join(names)}.')
     return '\n\n'.join(parts) + '\n'
 
 
 def tree(title, names, depth=1):
     "A part of the table of contents, which the page does not show."
-    return '\n'.join(['```{toctree}', ':hidden:', f':maxdepth: {depth}', f':caption: {title}', '', *names, '```'])
+    options = [':hidden:', f':maxdepth: {depth}', f':caption: {title}', '']
+    return '\n'.join(['```{toctree}', *options, *names, '```'])
 
 
 def front_page(text, found):
@@ -122,8 +128,8 @@ def front_page(text, found):
     others = [p.removesuffix('.md') for p in found.values() if p[:4] == 'nbs/']
     tools += [p for p in dict.fromkeys(others) if p not in (*story, *tools, 'nbs/swap_in')]
     guides = [p.removesuffix('.md') for p in found.values() if p[:4] != 'nbs/' and p != 'index.md']
-    parts = [tree('The story', story), tree('Tools', [*tools, 'nbs/swap_in']), tree('Guides', guides),
-             tree('Library', ['api/index'])]
+    parts = [tree('The story', story), tree('Tools', tools), tree('Your own', ['nbs/swap_in']),
+             tree('Guides', guides), tree('Library', ['api/index'])]
     return '\n\n'.join([text, *parts]) + '\n'
 
 
@@ -144,7 +150,7 @@ def write_pages():
     for module in api.modules():
         (target / 'api' / f'{module}.md').write_text(api_page(module), encoding='utf-8')
     lines = [f'- [voc_cv.{m}]({m}.md): {plain(api.module_doc(m))}' for m in api.modules()]
-    intro = 'Every name that a module offers, with each parameter and what it means. Written from the source.'
+    intro = 'Every name that a module offers, each parameter and what it means.'
     whole = '\n\n'.join(['# The library', intro, '\n'.join(lines), tree('Modules', api.modules())])
     (target / 'api' / 'index.md').write_text(whole + '\n', encoding='utf-8')
     (target / 'docs').mkdir(exist_ok=True)
@@ -152,19 +158,22 @@ def write_pages():
         shutil.copy(picture, target / 'docs')
     shutil.copy(Path(__file__).parent / 'conf.py', target)
     (target / '_static').mkdir()
-    shutil.copy(Path(__file__).parent / 'site.css', target / '_static')
+    for name in ('site.css', 'favicon.svg'):
+        shutil.copy(Path(__file__).parent / name, target / '_static')
 
 
 def remote_parts(folder):
     "What pages fetch from other machines: there must be nothing."
-    fetched = re.compile(r'<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"')
+    tags = r'<(?:script|img|link|iframe|source)\b'
+    fetched = re.compile(tags + r'[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"')
     found = []
     for page in sorted(folder.rglob('*.html')):
         for target in fetched.findall(page.read_text(encoding='utf-8')):
             found.append(f'{page.relative_to(folder)}: {target}')
     for sheet in sorted(folder.rglob('*.css')):
         text = sheet.read_text(encoding='utf-8', errors='replace')
-        found += [f'{sheet.name}: {u}' for u in re.findall(r'url\(["\']?((?:https?:)?//[^)"\']+)', text)]
+        fetches = re.findall(r'url\(["\']?((?:https?:)?//[^)"\']+)', text)
+        found += [f'{sheet.name}: {target}' for target in fetches]
     return found
 
 

@@ -9,6 +9,7 @@ myst_heading_anchors = 4
 suppress_warnings = ['myst.header', 'misc.highlighting_failure']
 html_theme = 'furo'
 html_title = 'voc_cv'
+html_favicon = '_static/favicon.svg'
 html_css_files = ['site.css']
 html_static_path = ['_static']
 html_show_sphinx = False

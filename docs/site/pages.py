@@ -1,4 +1,5 @@
-"""Notebooks and the repository's Markdown as pages of the site: outputs as they were committed, nothing is executed."""
+"""Notebooks and the repository's Markdown as pages of the site: outputs as they were committed,
+nothing is executed."""
 
 import base64
 import html
@@ -10,8 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = 'https://github.com/voc-cv/voc_cv/blob/main'
-LINK = re.compile(r'(?<!\\)(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(\s*([^()\s]+(?:\([^()]*\))?)((?:\s+"[^"]*")?)\)')
-CODE = re.compile(r'(^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[^\n]*$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))', re.S | re.M)
+BLOCK = r'(?P<block>^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[^\n]*$)'
+TICKS = r'(?P<code>(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))'
+TARGET = (r'(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(\s*'
+          r'(?P<to>[^()\s]+(?:\([^()]*\))?)(?P<title>(?:\s+"[^"]*")?)\)')
+CODE = re.compile(f'{BLOCK}|{TICKS}', re.S | re.M)
+LINK = re.compile(rf'{BLOCK}|(?<!\\){TARGET}|{TICKS}', re.S | re.M)
 MATH = re.compile(r'\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?![\d\w])', re.S)
 
 
@@ -24,14 +29,24 @@ def outside_code(text, change):
     return ''.join([*parts, change(text[last:])])
 
 
+def each_link(text, change):
+    "The text with `change(text, target, title)` in the place of each link; code stays as it is."
+    def found(one):
+        if not one['to']: return one[0]
+        inner = each_link(one['text'][1:-1], change) if one['text'].startswith('[!') else ''
+        return change(f'[{inner}]' if inner else one['text'], one['to'], one['title'])
+    return LINK.sub(found, text)
+
+
 def links(text):
     "The targets of all links and pictures of a Markdown text."
-    found = []
-    def note(part):
-        found.extend(m[2] for m in LINK.finditer(part))
-        found.extend(re.findall(r'<(?:img|a)\b[^>]*?(?:src|href)="([^"]+)"', part))
-        return part
-    outside_code(re.sub(r'(\[[^\[\]]*)`+([^`\n]*)`+', r'\1\2', text), note)
+    found: list = []
+    def note(text, target, title):
+        found.append(target)
+        return ''
+    rest = each_link(text, note)
+    outside_code(rest, lambda part: found.extend(
+        re.findall(r'<(?:img|a)\b[^>]*?(?:src|href)="([^"]+)"', part)) or '')
     return found
 
 
@@ -73,15 +88,15 @@ def as_mathml(found):
 
 def moved_link(file, pages):
     "Of a link in a repository's file the link that the site needs."
-    def move(found):
-        text, target, title = found[1], found[2], found[3]
-        if is_remote(target) or target.startswith(('#', 'attachment:')): return found[0]
+    def move(text, target, title):
+        whole = f'{text}({target}{title})'
+        if is_remote(target) or target.startswith(('#', 'attachment:')): return whole
         name, sharp, anchor = target.partition('#')
         place = posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
         if place in pages:
             there = os.path.relpath(pages[place], posixpath.dirname(pages[file]) or '.')
             return f'{text}({there.replace(os.sep, "/")}{sharp}{anchor}{title})'
-        if text.startswith('!'): return found[0]
+        if text.startswith('!'): return whole
         return f'{text}({SOURCE}/{place}{sharp}{anchor}{title})'
     return move
 
@@ -95,9 +110,10 @@ def badge_free(text):
 def named(text, known):
     "The text with names of ours in backticks led to where they are described."
     def lead(found):
-        place = known.get(found[1])
-        return f'{{py:obj}}`{found[1]} <{place}>`' if place else found[0]
-    return re.sub(r'(?<![`\[}])`([A-Za-z]\w+)`(?![`\]])', lead, text)
+        place = known.get(found[1], '')
+        kind = 'doc' if place.startswith('/') else 'py:obj'
+        return f'{{{kind}}}`{found[1]} <{place}>`' if place else found[0]
+    return re.sub(r'(?<![`\[}])`([A-Za-z0-9][\w.]+)`(?![`\]])', lead, text)
 
 
 def prose(text, file, pages, known=None):
@@ -105,7 +121,7 @@ def prose(text, file, pages, known=None):
     move = moved_link(file, pages)
     if file.endswith('.ipynb'): text = outside_code(text, lambda part: MATH.sub(as_mathml, part))
     text = badge_free(text)
-    text = LINK.sub(move, text) if '```' not in text else outside_fences(text, lambda p: LINK.sub(move, p))
+    text = each_link(text, move)
     return outside_fences(text, lambda part: named(part, known)) if known else text
 
 
@@ -144,8 +160,9 @@ def picture(data, kind, name, folder):
 
 
 def output(one, name, folder, base):
-    "An output of a cell as Markdown; its pictures are written to a folder that lies at `base` beside the page."
-    if one['output_type'] == 'stream': return fence(joined(one['text']), '{code-block} none', ':class: output')
+    "An output of a cell as Markdown; its pictures go to a folder, `base` beside the page."
+    plain = '{code-block} none', ':class: output'
+    if one['output_type'] == 'stream': return fence(joined(one['text']), *plain)
     if one['output_type'] == 'error': raise ValueError(f'{name}: the notebook holds an error')
     data = one['data']
     for kind in ('image/svg+xml', 'image/jpeg', 'image/png'):
@@ -154,7 +171,7 @@ def output(one, name, folder, base):
             return f'![Figure of the cell {name}]({base}/{file})'
     if 'text/html' in data: return table(joined(data['text/html']))
     if 'text/markdown' in data: return joined(data['text/markdown'])
-    return fence(joined(data.get('text/plain', '')), '{code-block} none', ':class: output')
+    return fence(joined(data.get('text/plain', '')), *plain)
 
 
 def code(cell, anchor):
@@ -165,7 +182,7 @@ def code(cell, anchor):
     if not text or re.search(r'^#\|\s*(hide|default_exp)', source, re.M): return ''
     look = ':class: exported' if public else ':class: lesson'
     block = f'({anchor})=\n' + fence(text, '{code-block} python', look, '')
-    if not cell['id'].endswith('imports'): return block
+    if not cell['id'].endswith('imports') or cell['id'].startswith('elsewhere'): return block
     return f'<details class="imports"><summary>Imports</summary>\n\n{block}\n\n</details>'
 
 
@@ -178,6 +195,14 @@ def attached(cell, text, folder, base):
     return text
 
 
+def with_source(text, file):
+    "The text with a line under its title that says which notebook this is."
+    title, _, rest = text.partition('\n')
+    note = (f'<p class="source">This page is the notebook <a href="{SOURCE}/{file}">'
+            f'{html.escape(file)}</a> with the outputs that are committed in it.</p>')
+    return f'{title}\n\n{note}\n{rest}'
+
+
 def notebook_page(file, pages, known, target):
     "A notebook as a Markdown file of the site; its pictures go into a folder beside it."
     cells = json.loads((ROOT / file).read_text(encoding='utf-8'))['cells']
@@ -188,12 +213,8 @@ def notebook_page(file, pages, known, target):
         if cell['cell_type'] == 'markdown':
             text = attached(cell, joined(cell['source']), folder, base)
             text = prose(text, file, pages, known)
-            if not titled:
-                note = (f'<p class="source">A notebook: <a href="{SOURCE}/{file}">{html.escape(file)}</a>. '
-                        'Nothing on this page was written by hand beside it.</p>')
-                text = re.sub(r'\A(\s*# .+)', lambda m: f'{m[1]}\n\n{note}', text)
-                titled = True
-            parts.append(text)
+            parts.append(text if titled else with_source(text, file))
+            titled = True
         elif cell['cell_type'] == 'code':
             parts.append(code(cell, f'{stem}-{cell["id"]}'.lower()))
             many = [o for o in cell['outputs'] if o.get('name') != 'stderr']
