@@ -31,6 +31,7 @@ soak: $(VENV)/ready
 	$(BIN)/python tests/soak.py $(ARGS)
 
 lab: $(VENV)/ready
+	$(BIN)/jupyter trust nbs/*.ipynb  # else the lab shows none of their SVG figures
 	$(BIN)/jupyter lab nbs
 
 site: $(VENV)/ready

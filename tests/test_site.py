@@ -131,3 +131,18 @@ def test_a_page_shows_every_output(file, tmp_path, monkeypatch):
     shown = text.count(':class: output') + text.count('class="output wide"')
     assert shown == len(outputs) - figures
     assert not pages.re.search(r'^#\|', text, pages.re.M)
+
+
+def test_dead_ends_and_remote_parts_of_the_finished_site_are_found(tmp_path):
+    text = '<h1 id="a">A</h1><a href="#a"></a><a href="b.html#b"></a><a href="sub/"></a>'
+    bad = '<a href="#c"></a><a href="c.html"></a><a href="b.html#c"></a>'
+    far = '<script src="https://a.b/c.js"></script><img src="//a.b/c.png"><a href="https://a.b"></a>'
+    (tmp_path / 'sub').mkdir()
+    (tmp_path / 'sub' / 'index.html').write_text('')
+    (tmp_path / 'b.html').write_text('<p id="b">')
+    (tmp_path / 'a.html').write_text(text)
+    assert build.dead_ends(tmp_path) == build.remote_parts(tmp_path) == []
+    (tmp_path / 'a.html').write_text(text + bad)
+    assert build.dead_ends(tmp_path) == ['a.html: #c', 'a.html: c.html', 'a.html: b.html#c']
+    (tmp_path / 'a.html').write_text(far)
+    assert build.remote_parts(tmp_path) == ['a.html: https://a.b/c.js', 'a.html: //a.b/c.png']

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ('data', 'augment', 'classify', 'segment', 'postprocess', 'attack', 'submit', 'files', 'toy',
-         'measure', 'nets', 'run', 'photographs', 'scale')
+ORDER = ('data', 'augment', 'classify', 'segment', 'postprocess', 'attack', 'submit', 'files',
+         'toy', 'measure', 'nets', 'run', 'photographs', 'scale')
 
 
 def modules():

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 sys.path.insert(0, str(Path(__file__).parent))
 import api  # noqa: E402
@@ -177,6 +178,23 @@ def remote_parts(folder):
     return found
 
 
+def dead_ends(folder):
+    "The links of the finished pages into files or anchors that are not there."
+    texts = {p: p.read_text(encoding='utf-8') for p in sorted(folder.rglob('*.html'))}
+    ids = {p: {*re.findall(r'\bid="([^"]+)"', text)} for p, text in texts.items()}
+    found = []
+    for page, text in texts.items():
+        for link in re.findall(r'<(?:a|img|link|script)\b[^>]*?(?:href|src)="([^"]*)"', text):
+            target = html.unescape(link)
+            if re.match(r'[a-z]+:', target): continue
+            name, _, anchor = target.partition('#')
+            place = (page.parent / unquote(name.partition('?')[0])).resolve() if name else page
+            if place.is_dir(): place /= 'index.html'
+            if not place.exists() or anchor and unquote(anchor) not in ids.get(place, {anchor}):
+                found.append(f'{page.relative_to(folder)}: {target}')
+    return found
+
+
 def main():
     "Write the pages, have Sphinx make HTML of them, and look for parts that lie elsewhere."
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -191,6 +209,8 @@ def main():
     (BUILD / 'html' / '.nojekyll').touch()
     if remote := remote_parts(BUILD / 'html'):
         sys.exit('The site would fetch from other machines:\n' + '\n'.join(remote[:20]))
+    if dead := dead_ends(BUILD / 'html'):
+        sys.exit('Links that lead nowhere:\n' + '\n'.join(dead[:20]))
     print(f'{len([*(BUILD / "html").rglob("*.html")])} pages in {BUILD.relative_to(ROOT)}/html')
 
 
