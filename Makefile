@@ -5,6 +5,7 @@
 # make soak                         kills, full disks, hostile and random files, a quarter of an hour
 # make lint                         its quick part: form, lint and types, half a minute
 # make lab                          the notebooks in JupyterLab
+# make site                         the site of all notebooks, guides and modules, in build/site/html
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -30,7 +31,12 @@ soak: $(VENV)/ready
 	$(BIN)/python tests/soak.py $(ARGS)
 
 lab: $(VENV)/ready
+	$(BIN)/jupyter trust nbs/*.ipynb  # else the lab shows none of their SVG figures
 	$(BIN)/jupyter lab nbs
+
+site: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -r docs/requirements.txt -c requirements.lock
+	$(BIN)/python docs/site/build.py $(ARGS)
 
 # what a commit needs: modules, clean notebooks and README made from the notebooks
 export: $(VENV)/ready
@@ -55,4 +61,4 @@ $(VENV)/ready: requirements.lock settings.ini setup.py
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-.PHONY: run test soak lint lab export bench clean
+.PHONY: run test soak lint lab site export bench clean
