@@ -1441,9 +1441,11 @@ def keep_witness(
     told: Witness,  # what it said
     key: str,  # of the training data
 ) -> None:
-    "Save a classifier with its threshold and what it said of unseen images."
+    "Save a classifier with its threshold, what it said of unseen images, and how it learned."
     model.threshold = told.threshold
     save_classifier(folder, model, told.unseen, key)
+    if told.history is None: return
+    with replacing(Path(folder) / 'history.csv') as part: told.history.to_csv(part)
 
 def load_witness(
     folder,  # as `keep_witness` wrote it
