@@ -158,7 +158,7 @@ def test_what_is_imported_is_required_and_what_is_required_is_used():
         return {plain(re.split(r'[\[=<>!~]', word)[0]) for word in CFG[extra].split()}
     asked = named('requirements')
     extras = [named(f'{extra}_requirements') for extra in ('tensorflow', 'cpu', 'torch', 'cluster')]
-    brought = {'huggingface-hub': 'transformers', 'ipython': 'ipykernel',
+    brought = {'huggingface-hub': 'transformers', 'ipython': 'ipykernel', 'nbclient': 'papermill',
                'cycler': 'matplotlib', 'markupsafe': 'jinja2', 'matplotlib-inline': 'ipykernel'}
     allowed = asked.union(*extras, {n for n, by in brought.items() if by in asked.union(*extras)})
     allowed |= {'pillow-heif'}  # reads one more format where somebody has it

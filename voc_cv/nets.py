@@ -895,7 +895,7 @@ def card_scores(
     numbers = {name: float(value) for name, value in scores.items()
                if isinstance(value, (int, float)) and not isinstance(value, bool)}
     return [(name, value, scores.get(f'{name} 95 %', '')) for name, value in numbers.items()
-            if np.isfinite(value) and name not in ('images', 'threshold')]
+            if np.isfinite(value) and name not in ('images', 'threshold', 'classes')]
 
 # %% ../nbs/nets.ipynb #card-text
 CARD = """---
@@ -954,8 +954,8 @@ def card_limits(
 ) -> list:  # sentences
     "What a model's reader should be warned of."
     drawn = ['It learned from drawn toys: of photographs little is to be expected.']
-    lacks = [f'The weights of {facts["lacks"]} are not in this folder: it is loaded from where it '
-             'comes from, and another one is refused.']
+    lacks = [f'The weights of {facts["lacks"]} are not in this folder: they are loaded from where '
+             'they come from.']
     other = 'background' if facts['task'] == 'image-segmentation' else 'none of them, or one alike'
     return [
         *drawn * data.startswith('toy'), *lacks * bool(facts['lacks']),
