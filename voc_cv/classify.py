@@ -25,6 +25,8 @@ from typing import NamedTuple
 os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # TensorFlow and torch share the GPU
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
 if not importlib.util.find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
+# torch's builds for GPUs load triton, whose LLVM must come before TensorFlow's
+if importlib.util.find_spec('triton'): importlib.import_module('triton')
 
 import cv2
 import keras
