@@ -183,6 +183,8 @@ def test_page_fits_and_its_text_can_be_read(visit, width, scheme):
     page = visit(width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate('document.documentElement.scrollWidth') == width
+    over = "[...document.querySelectorAll('td')].filter(c => c.scrollWidth > c.clientWidth + 1)"
+    assert page.evaluate(f'{over}.map(c => c.textContent)') == [], 'cells lie over each other'
     faint = page.evaluate(CONTRAST)
     assert faint['seen'] > 100
     assert not faint['low'], faint['low'][:5]
