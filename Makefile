@@ -32,6 +32,8 @@ soak: $(VENV)/ready
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter trust nbs/*.ipynb  # else the lab shows none of their SVG figures
+	mkdir -p $(VENV)/share/jupyter/lab/settings
+	cp docs/lab/overrides.json $(VENV)/share/jupyter/lab/settings/  # no question about news
 	$(BIN)/jupyter lab nbs
 
 site: $(VENV)/ready
