@@ -707,7 +707,8 @@ def read_scales(
     if min(found, default=0) <= 0:
         raise ValueError(f"scales: expected numbers above 0, such as '0.75 1', got {scales!r}")
     if trained_here(segmenter) and found != (1.,):
-        raise ValueError(f'scales: {segmenter} sees squares of one size only; leave them at 1')
+        print(f'scales: {segmenter} sees squares of one size only, so it looks at that one')
+        return 1.,
     return found
 
 # %% ../nbs/nets.ipynb #pixel-model
