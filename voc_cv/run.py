@@ -50,7 +50,7 @@ STAGES = {  # stage -> the stages whose files it reads
     '02_classify': (),
     '03_segment': (),
     '04_postprocess': ('02_classify', '03_segment'),
-    '05_attack': (),
+    '05_attack': ('02_classify',),
     '06_submit': ('02_classify', '04_postprocess'),
 }
 
