@@ -432,12 +432,12 @@ def forget_checkpoints(
 ):
     "Remove the checkpoints of a stage's trainings, and the folder if it is empty then."
     folder = Path(out) / 'training' / stage
-    if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir(): return
-    for file in folder.iterdir():
+    if folder.is_symlink() or folder.parent.is_symlink(): return
+    for file in folder.iterdir() if folder.is_dir() else ():
         ours = re.fullmatch(r'.+-[0-9a-f]{24}(\.before)?\.pt', file.name)
         if ours and file.is_file() and not file.is_symlink(): file.unlink()
     for empty in (folder, folder.parent):
-        if not any(empty.iterdir()): empty.rmdir()
+        if empty.is_dir() and not any(empty.iterdir()): empty.rmdir()
 
 # %% ../nbs/files.ipynb #read-json
 def read_json(

@@ -1075,8 +1075,8 @@ def predict(
     predictor = Predictor(settings, device)
     threads = threads or min(8, os.cpu_count() or 1)
     kept, broken, pause = 0, [], .5 if os.isatty(2) else 15
-    bar = tqdm(total=len(photographs), unit=' images', disable=quiet, mininterval=pause)
-    with results_in(out, settings), bar:
+    how = {'total': len(photographs), 'unit': ' images', 'mininterval': pause}
+    with results_in(out, settings), tqdm(**how, disable=quiet) as bar:
         begun = time.monotonic()
         for one in stream(photographs, predictor, out, batch, threads):
             kept += one is None

@@ -967,7 +967,6 @@ def forget_training(
     links = folder.is_symlink() or folder.parent.is_symlink()
     if folder.is_dir() and not links and read_note(out, stage):
         shutil.rmtree(folder)
-        folder.mkdir()
     forget_checkpoints(out, stage)
 
 # %% ../nbs/run.ipynb #begin-note
