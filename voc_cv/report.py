@@ -422,6 +422,13 @@ def why_not(
     return f'Stage {stage} was not run in this folder.'
 
 # %% ../nbs/report.ipynb #stage-section
+def text_block(
+    text: str,
+    quiet: bool = True,  # muted, for what is not there
+) -> dict:  # a block
+    "A sentence of a section."
+    return {'kind': 'text', 'quiet': quiet, 'text': text}
+
 def parts_of(
     left: Left,
     parts,  # functions (Left) -> list of blocks
@@ -434,7 +441,7 @@ def parts_of(
         except Exception as e:  # whatever lies in the folder, the run is over and well
             name, why = part.__name__.replace('_', ' '), ' '.join(str(e).split())[:300]
             text = f'There is no part “{name}” here: {type(e).__name__}: {why}'
-            blocks.append({'kind': 'text', 'quiet': True, 'text': text})
+            blocks.append(text_block(text))
     return blocks
 
 def stage_section(
@@ -559,7 +566,7 @@ def label_scores(
     frame = frame_of(left.scores.get('02_classify', {}))
     if frame.empty:
         text = 'The truth of these images is hidden, so the labels have no score.'
-        return [{'kind': 'text', 'quiet': True, 'text': text}]
+        return [text_block(text)]
     both = zip(LABEL_SCORES, (f'{name} 95 %' for name in LABEL_SCORES), strict=True)
     wanted = [name for name in itertools.chain.from_iterable(both) if name in frame]
     caption = ('Every model and every baseline on the images of the report, with intervals of '
@@ -714,7 +721,7 @@ def mask_scores(
     frame = frame_of(left.scores.get('03_segment', {}))
     if frame.empty:
         text = 'The truth of these images is hidden, so the masks have no score.'
-        return [{'kind': 'text', 'quiet': True, 'text': text}]
+        return [text_block(text)]
     caption = 'The masks at the images’ own size, void ignored; Dice is the mean over images.'
     return [table_block(frame, 'mask-scores', caption, 'model', ('Dice', 'mIoU'),
                         marks_of(frame, ''))]
@@ -786,7 +793,7 @@ def correction_scores(
     path = left.out / '04_postprocess.ipynb'
     said = [b for b in (shown_in(path) if path.is_file() else [])
             if b['kind'] == 'said' and b['cell'] == 'run-choice']
-    words = [{'kind': 'text', 'quiet': False, 'text': ' '.join(b['text'].split())} for b in said]
+    words = [text_block(' '.join(b['text'].split()), quiet=False) for b in said]
     if frame.empty: return words
     caption = 'Dice of the masks. The true labels are known only to who made the data.'
     return [table_block(frame, 'correction-scores', caption, 'masks', ('Dice',),
@@ -1028,7 +1035,7 @@ def submission_scores(
     lines = left.scores.get('06_submit', {})
     if not lines:
         text = 'The submission is written; the truth of its images is hidden, so it has no score.'
-        return [{'kind': 'text', 'quiet': True, 'text': text}]
+        return [text_block(text)]
     caption = 'The contest’s score, where the truth is known: Dice of labels and of masks.'
     return [table_block(frame_of(lines), 'submission-scores', caption)]
 
@@ -1109,7 +1116,7 @@ def within_budget(
         kept.append(block)
     if dropped:
         text = f'Left out for their size: {dropped} figures, which the notebook has.'
-        kept.append({'kind': 'text', 'quiet': True, 'text': text})
+        kept.append(text_block(text))
     return kept, left_over
 
 # %% ../nbs/report.ipynb #write-report
