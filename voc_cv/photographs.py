@@ -714,7 +714,7 @@ def with_caption(
 def enlarged(
     mask: np.ndarray,  # uint8 (h,w)
     height: int,  # pixels, wanted
-    width: int,
+    width: int,  # the same
 ) -> np.ndarray:  # uint8 (height,width)
     "A mask at another size, without mixing."
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))

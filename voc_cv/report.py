@@ -37,7 +37,7 @@ from voc_cv.measure import (
     foreground_dice,
     wilson,
 )
-from .photographs import painted, within
+from .photographs import enlarged, painted, within
 from .run import STAGES, read_blocks, read_note, run_section, stage_data, stage_parameters
 
 # %% ../nbs/report.ipynb #in-digits
@@ -280,8 +280,7 @@ def panel(
     if mask is not None:
         names = present(mask_labels(mask))
         legend = [(n, '#' + bytes(colours[VOC_CLASSES.index(n) + 1]).hex()) for n in names]
-        mask = np.asarray(Image.fromarray(mask).resize((w, h), Image.Resampling.NEAREST))
-        image = painted(image, mask)
+        image = painted(image, enlarged(mask, h, w))
         alt = f'{title}, {id}: {", ".join(names) or "no object"}'
     return {'src': as_webp(Image.fromarray(image)), 'alt': alt, 'title': title, 'legend': legend,
             'width': w, 'height': h}
