@@ -1088,6 +1088,46 @@ def segmenter_scores(
         rows.append(combine(looks, [1] * len(looks)) if len(looks) > 1 else looks[0])
     return pd.DataFrame(np.concatenate(rows), pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
 
+# %% ../nbs/02_classify.ipynb #five-tiles
+def check_share(tiles):
+    "A `ValueError` unless parts with this share of an image's sides can be cut."
+    if 0 < tiles <= 1: return
+    raise ValueError(f'tiles: expected a share of the sides, above 0 and at most 1, got {tiles}')
+
+def five_tiles(
+    image: np.ndarray,  # uint8 (H,W,3)
+    share: float,  # of its sides that a part has, above 0, at most 1
+) -> list:  # of uint8 (h,w,3): the four corners, and the middle
+    "Overlapping parts of an image."
+    check_share(share)
+    high, wide = image.shape[:2]
+    h, w = max(1, round(share * high)), max(1, round(share * wide))
+    starts = [*product((0, high - h), (0, wide - w)), ((high - h) // 2, (wide - w) // 2)]
+    return [image[top:top + h, left:left + w] for top, left in starts]
+
+def in_tiles(
+    data: VocDataset,  # images
+    share: float,  # of `five_tiles`
+) -> VocDataset:  # five times as many, each image's parts together
+    "The data set of the parts of all images."
+    def read(name):
+        id, _, number = name.rpartition('/')
+        return five_tiles(data.read_image(id), share)[int(number)]
+    names = [f'{id}/{number}' for id in data.ids for number in range(5)]
+    return VocDataset(names, read, name=f'parts of {data.name}')
+
+# %% ../nbs/02_classify.ipynb #tile-scores
+def tile_scores(
+    data: VocDataset,  # images
+    model: tuple,  # of `load_detector`
+    share: float,  # of `five_tiles`
+) -> pd.DataFrame:  # float 0..1, Id x classes
+    "The best score of each class in any part of each image."
+    parts = in_tiles(data, share)
+    best = detector_scores(detect(parts, model), parts.ids).to_numpy()
+    best = best.reshape(-1, 5, len(VOC_CLASSES)).max(1)
+    return pd.DataFrame(best, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
+
 # %% ../nbs/02_classify.ipynb #ask
 def ask(
     data: VocDataset,  # whose images are looked at
@@ -1096,6 +1136,7 @@ def ask(
     kind: str = 'detector',  # or 'segmenter'
     device: str | None = None,  # 'cpu', 'cuda'; None: a GPU if there is one
     scales: tuple = (1.,),  # the sizes at which a segmenter looks
+    tiles: float = 0.,  # share of `five_tiles` at which a detector looks, too; 0: none
 ) -> pd.DataFrame:  # float 0..1, Id x classes
     "What a pretrained model says of every image and its mirror image, the mean; kept in the cache."
     if kind not in ('detector', 'segmenter'):
@@ -1108,9 +1149,13 @@ def ask(
             if kind == 'segmenter':
                 return segmenter_scores(data, model, device=device, scales=scales)
             return detector_scores(detect(data, model), data.ids)
-        return ((say(data) + say(mirrored(data))) / 2).to_numpy(np.float32)
+        both = (say(data) + say(mirrored(data))) / 2
+        if tiles and kind == 'detector':
+            return combine([both, tile_scores(data, model, tiles)], [1, 1]).astype(np.float32)
+        return both.to_numpy(np.float32)
     about = model_digest(name, revision), kind, device, CACHE_VERSION, torch.__version__
     sizes = [scales] if kind == 'segmenter' and scales != (1.,) else []
+    if tiles and kind == 'detector': sizes.append(tiles)
     key = data.key and digest(data.key, *about, *sizes)
     scores = cached_array(f'asked-{key}', compute) if key else compute()
     return pd.DataFrame(scores, pd.Index(data.ids, name='Id'), [*VOC_CLASSES])
@@ -1527,10 +1572,12 @@ def ask_witness(
     revision: str = 'main',  # of the hub's model
     kind: str = 'detector',  # or 'segmenter'
     scales: tuple = (1.,),  # the sizes at which a segmenter looks
+    tiles: float = 0.,  # share of `five_tiles` at which a detector looks, too
 ) -> Witness:  # with a threshold chosen by the training images
     "What a model that others trained says of all the images."
     unseen, reported = (
-        ask(data, name, revision, kind, scales=scales) for data in (parts.train, parts.test))
+        ask(data, name, revision, kind, scales=scales, tiles=tiles)
+        for data in (parts.train, parts.test))
     return Witness(reported, unseen).tuned(parts.train.labels)
 
 # %% ../nbs/02_classify.ipynb #combine-witnesses
@@ -1689,12 +1736,13 @@ def answer_one(
     asked: dict,  # 'detector' or 'segmenter' -> (what to load, its revision)
     weights: pd.Series,  # of `combine_witnesses`
     scales: tuple = (1.,),  # the sizes at which a segmenter looks
+    tiles: float = 0.,  # share of `five_tiles` at which a detector looks, too
 ) -> np.ndarray:  # float (N,20), 0..1
     "What a witness, or a combination of several, says of new images."
     def say(name):
         if name in classifiers: return predict(data, classifiers[name])
         model, revision = asked[name]
-        return ask(data, model, revision, name, scales=scales).to_numpy()
+        return ask(data, model, revision, name, scales=scales, tiles=tiles).to_numpy()
     if best == 'combination': return combine([say(name) for name in weights.index], weights)
     if best == 'mean of these': return np.mean([say(name) for name in weights.index], 0)
     return say(best)

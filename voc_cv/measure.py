@@ -8,6 +8,8 @@ __all__ = ['foreground_dice', 'confusion_matrix', 'iou', 'mask_metrics', 'show_c
            'show_counts']
 
 # %% ../nbs/measure.ipynb #imports
+from fnmatch import fnmatchcase
+
 import numpy as np
 import pandas as pd
 
@@ -417,6 +419,18 @@ def tune_thresholds(
     if not per_class: return common
     curves = [f1_curve(hits[..., k], sizes[..., k], rows) for k in range(y.shape[1])]
     return np.array([nearest_good(GRID, curve, error, common) for curve, error in curves])
+
+# %% ../nbs/measure.ipynb #judging
+def judging(
+    ids,  # of the images held back
+    pattern: str,  # of their names, with * and ? as in a shell
+) -> list:  # those that may choose; a `ValueError` if there are fewer than two of many
+    "The images whose names match."
+    chosen = [id for id in ids if fnmatchcase(id, pattern)]
+    if len(chosen) < 2 <= len(ids):
+        raise ValueError(f'judges: {pattern!r} matches {len(chosen)} of the {len(ids)} tuning '
+                         f'images ({some(ids)}); name a pattern that two or more match')
+    return chosen
 
 # %% ../nbs/measure.ipynb #wilson
 def wilson(

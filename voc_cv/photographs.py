@@ -163,10 +163,11 @@ def mask_settings(
     keep_aspect: bool = True,  # keep proportions
     flip: bool = False,  # look at the mirror image, too
     scales: tuple = (1.,),  # look at these sizes
+    objects_first: bool = False,  # background only where it has more than all objects together
 ) -> dict:
     "How masks are made."
     return {'model': whole_name(model), 'revision': revision, 'keep_aspect': keep_aspect,
-            'flip': flip, 'scales': [*scales]}
+            'flip': flip, 'scales': [*scales], 'objects_first': objects_first}
 
 def label_settings(
     kind: str,  # 'classifier', 'detector', 'segmenter', or 'masks': who makes the masks is asked
@@ -175,10 +176,11 @@ def label_settings(
     weight: float = 1.,  # in the combination
     mirror: bool = False,  # ask about the mirror image, too
     scales: tuple = (1.,),  # the sizes at which a segmenter looks
+    tiles: float = 0.,  # share of an image's sides in the parts that a detector sees, too
 ) -> dict:
     "Who is asked for labels."
     return {'kind': kind, 'model': whole_name(model) if model else '', 'revision': revision,
-            'weight': weight, 'mirror': mirror, 'scales': [*scales]}
+            'weight': weight, 'mirror': mirror, 'scales': [*scales], 'tiles': tiles}
 
 # %% ../nbs/photographs.ipynb #settings
 def own_threshold(
@@ -322,7 +324,8 @@ def run_asked(
     "Who gave an answer of a run."
     if name == 'detector':
         return label_settings('detector', parameters['detector'],
-                              parameters['detector_revision'], weight, True)
+                              parameters['detector_revision'], weight, True,
+                              tiles=parameters.get('tiles', 0.))
     if name == 'segmenter':
         from voc_cv.nets import read_scales
         return label_settings('segmenter', parameters['segmenter'], parameters['revision'],
@@ -344,12 +347,14 @@ def run_settings(
     weights = {best: 1.}
     if best == 'combination': weights = found_weights(tables)
     if best == 'mean of these': weights = {n: 1. for n in COMBINED if n in tables}
-    own = run / 'models' / stage.model_name(segment['segmenter'])
+    own = run / 'models' / stage.model_name(
+        segment['segmenter'], segment.get('together', ''))
     how = segment['revision'], segment['keep_aspect'], segment['flip']
     policy, least = run_policy(run)
     return {
         'masks': mask_settings(own if own.is_dir() else segment['segmenter'], *how,
-                               read_scales(segment['scales'], segment['segmenter'])),
+                               read_scales(segment['scales'], segment['segmenter']),
+                               segment.get('objects_first', False)),
         'labels': [run_asked(run, n, classify, w) for n, w in weights.items()],
         'join': 'log odds' if best == 'combination' else 'mean',
         'threshold': threshold or run_threshold(run, best, tables),
@@ -455,7 +460,7 @@ def mask_maker(
         for probabilities in model.probabilities(images):
             p = voc_classes(probabilities, model.table)
             sure = p[1:].amax((1, 2)).float().cpu().numpy()
-            answers.append((likeliest(p), log_maps(p) if maps else None, sure))
+            answers.append((likeliest(p, model.objects_first), log_maps(p) if maps else None, sure))
         return answers
 
     if not isinstance(model, Segmenter): return partial(one_by_one, look=plain)
@@ -567,6 +572,20 @@ def both_views(
     plain, other = say(images), say([cv2.flip(image, 1) for image in images])
     return [((p + q) / 2, boxes) for (p, boxes), (q, _) in zip(plain, other, strict=True)]
 
+# %% ../nbs/photographs.ipynb #parts-too
+def parts_too(
+    say,  # images -> [(float (20,), boxes)]
+    images,
+    share: float,  # of `five_tiles`
+) -> list:  # the same, of each image; the boxes are those of the image
+    "What a detector says of images and their mirror images, and of the best of five parts."
+    from voc_cv.classify import combine, five_tiles
+    answers = []
+    for image, (p, boxes) in zip(images, both_views(say, images), strict=True):
+        best = np.max([row for row, _ in say(five_tiles(image, share))], 0)
+        answers.append((combine([p[None], best[None]], [1, 1])[0], boxes))
+    return answers
+
 # %% ../nbs/photographs.ipynb #predictor
 class Predictor:
     "Labels and masks of photographs: a list of `Opened` -> a list of `Answer`. Can be pickled."
@@ -595,7 +614,8 @@ class Predictor:
         for one in self.settings['labels']:
             if one['kind'] == 'masks': continue
             say = ASKERS[one['kind']](one, device, step)
-            asked.append(partial(both_views, say) if one['mirror'] else say)
+            if one['tiles']: asked.append(partial(parts_too, say, share=one['tiles']))
+            else: asked.append(partial(both_views, say) if one['mirror'] else say)
         self.asked, self.loaded = asked, True
         self.loading = time.monotonic() - begun
 

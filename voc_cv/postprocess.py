@@ -7,7 +7,6 @@ __all__ = ['correct_mask', 'restrict_scores', 'class_prior', 'drop_islands', 'fi
 
 # %% ../nbs/04_postprocess.ipynb #imports
 import zlib
-from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from textwrap import fill
@@ -184,12 +183,12 @@ def class_prior(
 ) -> np.ndarray:  # uint8 (H,W), a new mask; background and void stay
     "Objects take the class with the largest p(c) q(c)^k; what is an object stays as it is."
     check_mask(mask)
-    q = np.log(probable(probabilities).clip(1e-3))
+    q = np.log(probable(probabilities).clip(1e-3)).astype(np.float32)
     objects = (mask > 0) & (mask != VOID)
     x, y, w, h = cv2.boundingRect(objects.view(np.uint8))
     if not w: return mask.copy()
     window = np.s_[y:y + h, x:x + w]
-    weighed = maps[1:].astype(np.float32) / -20 + np.float32(strength * q)[:, None, None]
+    weighed = maps[1:] / np.float32(-20) + np.float32(strength) * q[:, None, None]
     large = [cv2.resize(m, mask.shape[::-1])[window] for m in weighed]
     best, own = np.argmax(large, 0), np.where(objects, mask, 1)[window].astype(int) - 1
     # maps are coarse: at edges they may differ from the mask for no reason that labels give
@@ -261,7 +260,8 @@ def apply_policy(
     if policy != 'none' and not threshold > 0:
         raise ValueError('threshold: expected a number above 0, from which on a class is there, '
                          f'or for the policy prior its strength, got {threshold}')
-    if policy == 'prior': return class_prior(mask, maps, probabilities, threshold)
+    if policy == 'prior' and maps is not None:
+        return class_prior(mask, maps, probabilities, threshold)
     allowed = np.flatnonzero(probable(probabilities) >= threshold) + 1
     if policy == 'none' or not len(allowed): return mask
     if policy == 'restrict': return restrict_mask(mask, maps, allowed)
@@ -301,12 +301,13 @@ def find_model(
     folder,  # a folder of models, for example runs/toy/segment
     model: str = '',  # a name in it; empty: the only one
 ) -> Path:
-    "The folder of a model's predictions."
+    "The folder of a model's predictions; of several, none named, that of their combination."
     folders = [p for p in Path(folder).glob('*') if p.is_dir() and not p.name.startswith('.')]
     there = sorted(p.name for p in folders)
     if not there:
         raise FileNotFoundError(
             f'{folder}: holds no predictions; run the stage that makes them first')
+    if not model and 'combination' in there: model = 'combination'
     if model not in there and (model or len(there) > 1):
         raise ValueError(f'model: expected one of {", ".join(there)}, got {model!r}')
     return Path(folder) / (model or there[0])
@@ -353,7 +354,7 @@ def label_policies(has_maps):
 def candidates(policy='best', threshold=0., has_maps=True):
     """The pairs (policy, threshold) to try; `threshold` 0: each of `THRESHOLDS`, or of `STRENGTHS`.
     A threshold that is given is the strength of 'prior' only if that is the policy."""
-    pairs = [('none', 0), ('islands', 0)]
+    pairs: list[tuple[str, float]] = [('none', 0), ('islands', 0)]
     for name in label_policies(has_maps):
         given = threshold and (name != 'prior' or policy == 'prior')
         usual = STRENGTHS if name == 'prior' else THRESHOLDS
@@ -363,18 +364,6 @@ def candidates(policy='best', threshold=0., has_maps=True):
         raise ValueError(f'policy: expected best or one of {", ".join(dict(pairs))}, got {policy!r}'
                          + (', which needs maps' if policy in POLICIES else ''))
     return [pair for pair in pairs if pair[0] in ('none', policy)]
-
-# %% ../nbs/04_postprocess.ipynb #judges
-def judging(
-    ids,  # of the tuning images
-    pattern: str,  # of their names, with * and ? as in a shell
-) -> list:  # those that may choose; a `ValueError` if there are fewer than two
-    "The images whose names match."
-    chosen = [id for id in ids if fnmatchcase(id, pattern)]
-    if len(chosen) < 2 <= len(ids):
-        raise ValueError(f'judges: {pattern!r} matches {len(chosen)} of the {len(ids)} tuning '
-                         f'images ({some(ids)}); name a pattern that two or more match')
-    return chosen
 
 # %% ../nbs/04_postprocess.ipynb #score-policies
 def score_policies(data, folder, labels, pairs, seed=0):

@@ -707,7 +707,8 @@ def mask_folder(
     split = left.parameters.get('03_segment', {}).get('split', 'val')
     names = [n.split('/')[1] for n in read_note(left.out, '03_segment').get('files', {})
              if n.startswith('segment/')]
-    found = [left.out / 'segment' / n / split for n in dict.fromkeys(names)]
+    names = sorted(dict.fromkeys(names), key=lambda name: name != 'combination')
+    found = [left.out / 'segment' / n / split for n in names]
     found += sorted((left.out / 'segment').glob(f'*/{split}'))
     folder = next((f for f in found if f.is_dir()), None)
     if folder is None: raise FileNotFoundError('there are no masks in the run’s folder')

@@ -152,9 +152,15 @@ def voc_classes(
 # %% ../nbs/03_segment.ipynb #likeliest
 def likeliest(
     probabilities: torch.Tensor,  # float (C,H,W)
+    objects_first: bool = False,  # decide first whether there is an object (C is 21 then)
 ) -> np.ndarray:  # uint8 (H,W)
-    "The class with the highest probability of each pixel."
-    return probabilities.max(0).indices.to('cpu', torch.uint8).numpy()
+    """The class with the highest probability of each pixel, or, with `objects_first`, background
+    where it has more than all objects together, and elsewhere the likeliest object."""
+    best = probabilities.max(0).indices
+    if objects_first:
+        there = probabilities[0] < probabilities[1:].sum(0)
+        best = torch.where(there, probabilities[1:].max(0).indices + 1, 0)
+    return best.to('cpu', torch.uint8).numpy()
 
 # %% ../nbs/03_segment.ipynb #log-maps
 def log_maps(
@@ -185,6 +191,7 @@ class Segmenter:
         self.scores, self.size, self.table = scores, size, table
         self.align_corners, self.fit = align_corners, fit
         self.views = [*product(scales, (False, True) if flip else (False,))]
+        self.objects_first = False  # of `likeliest`
 
     def look(self, images, scale=1., mirror=False):
         "The network's scores, float (C,H,W), of each image at its own size."
@@ -209,7 +216,7 @@ class Segmenter:
         answers = []
         for probabilities in self.probabilities(images):
             p = voc_classes(probabilities, self.table)
-            answers.append((likeliest(p), log_maps(p)))
+            answers.append((likeliest(p, self.objects_first), log_maps(p)))
         return answers
 
     def __call__(self, images): return [mask for mask, _ in self.both(images)]
@@ -1362,8 +1369,9 @@ def load_trained(folder, device=None, flip=False, scales=(1.,)) -> Segmenter:
         raise FileNotFoundError(f'{file}: there is no such file; '
                                 'name a folder that this stage wrote to models/')
     about = read_about(file)
-    known = ['decoder', *BUILDERS]
+    known = ['decoder', 'combination', *BUILDERS]
     check_fields(file, about, build=(known.__contains__, f'one of {some(known)}'))
+    if about['build'] == 'combination': return load_pool(file, about, device)
     if about['build'] == 'decoder':
         return decoder_segmenter(load_decoder(folder), device, flip=flip, scales=scales)
     check_fields(file, about, arguments=(
@@ -1382,10 +1390,142 @@ def load_segmenter(
     device: str | None = None,  # None: a GPU if there is one
     flip: bool = False,  # look at the mirror image, too
     scales: tuple = (1.,),  # look at these sizes, in relation to the model's own
+    objects_first: bool = False,  # background only where it has more than all objects together
 ):  # a function from images, uint8 (H,W,3), to masks, uint8 (H,W)
     "A segmentation model that answers in VOC classes at the images' own size."
-    if (Path(name) / 'segmenter.json').is_file(): return load_trained(name, device, flip, scales)
-    return pretrained_segmenter(name, revision, keep_aspect, align_corners, device, flip, scales)
+    if (Path(name) / 'segmenter.json').is_file():
+        model = load_trained(name, device, flip, scales)
+    else:
+        model = pretrained_segmenter(
+            name, revision, keep_aspect, align_corners, device, flip, scales)
+    if not objects_first: return model
+    if not isinstance(model, Segmenter):
+        raise ValueError(f'objects_first: {name} gives no probabilities of pixels; leave it off')
+    model.objects_first = True
+    return model
+
+# %% ../nbs/03_segment.ipynb #pool-logs
+def pool_logs(
+    logs: torch.Tensor,  # float (M,21,...), logarithms of the probabilities of M models
+    weights: torch.Tensor,  # float (M,2), 0 or more, for background and for the classes
+) -> torch.Tensor:  # float (21,...), probabilities
+    "A logarithmic opinion pool."
+    each = torch.cat([weights[:, :1], weights[:, 1:].expand(-1, logs.shape[1] - 1)], 1)
+    return torch.einsum('mc,mc...->c...', each.to(logs), logs).softmax(0)
+
+# %% ../nbs/03_segment.ipynb #pool-weights
+def pool_weights(
+    maps: list,  # uint8 (M,21,h,w) of each image, -20 ln p of M models
+    masks: list,  # uint8 (H,W) of each image, the truth; void counts for nothing
+) -> np.ndarray:  # float (M,2), 0 or more, for background and for the classes
+    "The weights of `pool_logs` with the least cross-entropy, by scipy's L-BFGS-B."
+    from scipy.optimize import minimize
+    columns, truths, shares = [], [], []
+    for said, mask in zip(maps, masks, strict=True):
+        small = cv2.resize(mask, said.shape[:1:-1], interpolation=cv2.INTER_NEAREST)
+        known = small != VOID
+        if not known.any(): continue
+        columns.append(said[:, :, known])
+        truths.append(small[known])
+        shares.append(np.full(known.sum(), 1 / known.sum(), np.float32))
+    if not columns: raise ValueError('masks: expected one or more with a pixel that is not void')
+    logs = torch.from_numpy(np.concatenate(columns, 2)).float() / -20
+    truth = torch.from_numpy(np.concatenate(truths)).long()
+    share = torch.from_numpy(np.concatenate(shares)) / len(shares)
+    def cost(flat):
+        w = torch.tensor(flat, dtype=torch.float32).view(-1, 2).requires_grad_()
+        p = pool_logs(logs, w)[truth, torch.arange(len(truth))]
+        loss = -(share * p.clamp(1e-9).log()).sum()
+        loss.backward()
+        return loss.item(), w.grad.double().numpy().ravel()
+    start = np.full(2 * len(logs), 1 / len(logs))
+    found = minimize(cost, start, jac=True, method='L-BFGS-B', bounds=[(0, None)] * len(start))
+    return found.x.reshape(-1, 2)
+
+# %% ../nbs/03_segment.ipynb #pooled-segmenter
+class PooledSegmenter(Segmenter):
+    "Several segmenters as one: `pool_logs` of what they say of each pixel."
+    def __init__(
+        self,
+        parts: list,  # of `Segmenter`s
+        weights,  # float (M,2), from `pool_weights`
+    ):
+        self.parts, self.weights = parts, torch.tensor(np.asarray(weights), dtype=torch.float32)
+        self.size, self.table, self.objects_first = parts[0].size, None, False
+
+    def probabilities(self, images):
+        "Their pool, float (21,H,W) of each image."
+        for seen in zip(*(part.probabilities(images) for part in self.parts), strict=True):
+            ours = [voc_classes(p, part.table) for p, part in zip(seen, self.parts, strict=True)]
+            yield pool_logs(torch.stack(ours).clamp(1e-9).log(), self.weights)
+
+# %% ../nbs/03_segment.ipynb #as-part
+def as_part(
+    name,  # what `load_segmenter` takes
+    revision: str = 'main',  # of the hub's model
+    keep_aspect: bool = True,  # keep proportions and pad
+    flip: bool = False,  # look at the mirror image, too
+    scales: tuple = (1.,),  # look at these sizes; a Keras model has one only
+) -> dict:  # arguments of `load_segmenter`
+    "How one of several segmenters is opened."
+    file = Path(name) / 'segmenter.json'
+    if file.is_file() and read_about(file).get('build') in BUILDERS: scales = 1.,
+    return {'name': str(name), 'revision': revision, 'keep_aspect': keep_aspect, 'flip': flip,
+            'scales': [*scales]}
+
+# %% ../nbs/03_segment.ipynb #save-pool
+def save_pool(
+    folder,  # made; replaced if it is there
+    parts: list,  # of dictionaries, arguments of `load_segmenter`: name, flip, scales, ...
+    weights: np.ndarray,  # float (M,2), from `pool_weights`
+) -> None:
+    "Write a combination's folder."
+    here = [part | {'name': os.path.abspath(part['name'])} if os.path.exists(part['name']) else part
+            for part in parts]
+    about = {'build': 'combination', 'parts': here, 'weights': np.round(weights, 4).tolist()}
+    with replacing(folder) as part:
+        part.mkdir()
+        (part / 'segmenter.json').write_text(json.dumps(about, indent=1) + '\n')
+
+# %% ../nbs/03_segment.ipynb #are-parts
+PART = {'name': str, 'revision': str, 'keep_aspect': bool, 'flip': bool, 'scales': list}
+
+def is_part(part) -> bool:
+    "Is it what `as_part` makes?"
+    if not isinstance(part, dict) or {n: type(v) for n, v in part.items()} != PART: return False
+    sides = [s for s in part['scales'] if isinstance(s, (int, float)) and 0 < s <= 8]
+    return 0 < len(sides) == len(part['scales'])
+
+def are_parts(parts) -> bool:
+    "Two to eight of them?"
+    return isinstance(parts, list) and 2 <= len(parts) <= 8 and all(map(is_part, parts))
+
+def are_weights(weights, count) -> bool:
+    "Two numbers, 0 or more, of each of `count` parts?"
+    try: table = np.array(weights, float)
+    except (TypeError, ValueError): return False
+    return table.shape == (count, 2) and bool((table >= 0).all() and np.isfinite(table).all())
+
+# %% ../nbs/03_segment.ipynb #load-pool
+def check_part(file, name):
+    "A `ValueError` if a part is a combination itself."
+    inner = Path(name) / 'segmenter.json'
+    if inner.is_file() and read_about(inner).get('build') == 'combination':
+        raise ValueError(f'{file}: {name} is a combination itself; name its parts')
+
+def load_pool(file, about, device=None) -> PooledSegmenter:
+    "The combination that a segmenter.json, `about`, describes."
+    check_fields(file, about, parts=(are_parts, f'a list of two to eight with {some(PART)}'))
+    fit = partial(are_weights, count=len(about['parts']))
+    check_fields(file, about, weights=(fit, 'two numbers, 0 or more, of each part'))
+    models = []
+    for part in about['parts']:
+        check_part(file, part['name'])
+        models.append(load_segmenter(**part, device=device))
+        if not isinstance(models[-1], Segmenter):
+            raise ValueError(f'{file}: {part["name"]} gives no probabilities of pixels, so it '
+                             'cannot be combined; leave it out')
+    return PooledSegmenter(models, about['weights'])
 
 # %% ../nbs/03_segment.ipynb #ask
 def ask(segmenter, images) -> list:  # of (mask, maps); maps are None but for a `Segmenter`
@@ -1452,8 +1592,9 @@ def check_masks(data, root):
         raise ValueError(f'{root}: training needs masks, and there is none for {some(unmasked)}; '
                          'name a pretrained segmenter')
 
-def model_name(segmenter):
+def model_name(segmenter, together=''):
     "What a run calls its segmenter: the name of its folder in models/ and in segment/."
+    if together: return 'combination'
     if not segmenter: return 'decoder'
     if trained_here(segmenter): return segmenter.replace('/', '-')
     return Path(segmenter).resolve().name
@@ -1571,6 +1712,51 @@ def train_pretrained(
         batch_size(how['batch'], len(fit), 8), how['lr'] or 1e-4,
         checkpoints=out and Path(out) / 'training' / STAGE / 'pretrained',
         epochs=epochs, seed=seed, bf16=uses_bf16(how['precision']), **same)
+
+# %% ../nbs/03_segment.ipynb #predict-all
+def predict_all(
+    part: dict,  # arguments of `load_segmenter`
+    folder,  # of its masks; receives a folder for each set
+    images: dict,  # name -> `VocDataset`
+    batch: int,  # images at once
+    workers: int,  # threads that read; 0: what suits
+    objects_first: bool = False,  # of `load_segmenter`
+):  # the segmenter
+    "Open a segmenter and write its masks of several sets of images."
+    segmenter = load_segmenter(**part, objects_first=objects_first)
+    for name, data in images.items():
+        predict_masks(data, segmenter, Path(folder) / name, batch, workers)
+    return segmenter
+
+# %% ../nbs/03_segment.ipynb #combine-segmenters
+def check_together(
+    parts: list,  # of `as_part`
+    own: str,  # what the run calls the first, which may not be there yet
+) -> list:  # what it calls each
+    "The names of segmenters that are to be combined; a `ValueError` if two are the same."
+    names = [own, *(model_name(part['name']) for part in parts[1:])]
+    if len({*names, 'combination'}) == len(names) + 1: return names
+    raise ValueError(f'together: expected folders of different names, none of them combination, '
+                     f'got {some(names)}; rename a folder')
+
+def combine_segmenters(
+    out,  # the run's folder, with the maps of each in segment/{name}/tune
+    names: list,  # what the run calls each
+    parts: list,  # of `as_part`
+    tune: VocDataset,  # images to find the weights by, with masks
+) -> pd.DataFrame:  # the weights: rows names, columns background, objects
+    "Save the combination of segmenters in models/combination."
+    folders = [Path(out) / 'segment' / name / 'tune' for name in names]
+    def said(id):
+        files = [folder / f'{id}.npz' for folder in folders]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise ValueError(f'together: {missing[0]} is not there, so its segmenter gives no '
+                             'probabilities of pixels and cannot be combined; leave it out')
+        return np.stack([np.load(file, allow_pickle=False)['maps'] for file in files])
+    weights = pool_weights([said(id) for id in tune.ids], [tune.read_mask(id) for id in tune.ids])
+    save_pool(Path(out) / 'models' / 'combination', parts, weights)
+    return pd.DataFrame(weights, names, ['background', 'objects'])
 
 # %% ../nbs/03_segment.ipynb #best-and-worst
 def best_and_worst(
