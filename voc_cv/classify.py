@@ -1113,7 +1113,7 @@ def in_tiles(
     def read(name):
         id, _, number = name.rpartition('/')
         return five_tiles(data.read_image(id), share)[int(number)]
-    names = [f'{id}/{number}' for id in data.ids for number in range(5)]
+    names = [f'{id}/{number}' for id, number in product(data.ids, range(5))]
     return VocDataset(names, read, name=f'parts of {data.name}')
 
 # %% ../nbs/02_classify.ipynb #tile-scores
@@ -1154,7 +1154,7 @@ def ask(
             return combine([both, tile_scores(data, model, tiles)], [1, 1]).astype(np.float32)
         return both.to_numpy(np.float32)
     about = model_digest(name, revision), kind, device, CACHE_VERSION, torch.__version__
-    sizes = [scales] if kind == 'segmenter' and scales != (1.,) else []
+    sizes: list = [scales] if kind == 'segmenter' and scales != (1.,) else []
     if tiles and kind == 'detector': sizes.append(tiles)
     key = data.key and digest(data.key, *about, *sizes)
     scores = cached_array(f'asked-{key}', compute) if key else compute()
