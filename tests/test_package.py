@@ -114,7 +114,7 @@ def test_metadata_say_what_a_reader_asks(metadata):
     assert said == tried == ['3.11', '3.12', '3.13'], 'we claim the Pythons that CI tries'
     assert not [c for c in classifiers if c.startswith('License')], 'SPDX stands for it'
     assert {*metadata.get_all('Provides-Extra')} == {
-        'tensorflow', 'cpu', 'torch', 'cluster', 'dev', 'all'}
+        'tensorflow', 'cpu', 'torch', 'onnx', 'cluster', 'dev', 'all'}
 
 
 def test_links_of_the_long_description_lead_somewhere(metadata):

@@ -1042,6 +1042,7 @@ def onnx_error(
         worst = max(worst, abs(found - wanted).max() / max(abs(wanted).max(), 1e-30))
     return float(worst)
 
+# %% ../nbs/nets.ipynb #write-checked
 def write_checked(
     net: nn.Module,  # as for `write_onnx`
     file,  # receives the network

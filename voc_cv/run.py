@@ -1514,7 +1514,8 @@ def add_predict(commands):
                      help="files, folders with all below them, patterns such as 'a/**/*.jpg'")
     sub.add_argument('--run', help="a run's folder: its models, thresholds and corrections")
     sub.add_argument('--segmenter', default='', metavar='M',
-                     help='who makes masks: a hub id, a folder of transformers or of a run')
+                     help='who makes masks: a hub id, a folder of transformers, of a run or of '
+                     'an export')
     sub.add_argument('--classifier', default='', metavar='C', help='who is asked for labels')
     sub.add_argument('--detector', default='', metavar='D',
                      help='who is asked for labels and boxes; also an .onnx file')
