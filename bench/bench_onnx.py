@@ -1,5 +1,6 @@
 """One segmenter in torch and through ONNX Runtime, in floats and in bytes, in one thread.
 
+    python bench/bench_onnx.py                               # a SegFormer of random weights, toys
     python bench/bench_onnx.py --model MODEL --root VOC      # time; masks of train
     python bench/bench_onnx.py --model MODEL --root VOC --split val --parts masks
 
@@ -8,7 +9,8 @@ Needs the package onnx. The peers are transformers as it comes (its processor, i
 before, the same enlargement and the likeliest class). All take turns; what counts is the CPU's
 time, for a machine may be shared, and ratios are those within a round. Bytes see the ranges of 32
 `coco_*` photographs of `train`, masks are compared on the others of them, which no DeepLab of VOC
-has learned from, or with `--split val` on all of `val`. Rows go to bench/results/onnx.csv.
+has learned from, or with `--split val` on all of `val`. With a model rows go to
+bench/results/onnx.csv.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from bench_scale import HERE, Table
+from bench_scale import HERE, Table, make_model
 from torch.nn import functional as F
 
 from voc_cv.data import open_voc
@@ -32,8 +34,8 @@ NAMES = 'torch', 'onnx', 'int8'
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--model', required=True, help='a segmenter of transformers')
-    parser.add_argument('--root', required=True, help='a folder in VOC\'s layout')
+    parser.add_argument('--model', help='a segmenter of transformers')
+    parser.add_argument('--root', default='', help="a folder in VOC's layout (default: toys)")
     parser.add_argument('--split', default='train', help='whose masks are compared')
     parser.add_argument('--parts', default='network prediction masks')
     parser.add_argument('--rounds', type=int, default=15)
@@ -91,7 +93,8 @@ def measure_prediction(table, models, image, rounds):
     "From a photograph to its mask."
     model, processor = plain(models['torch'])
     session = open_onnx(Path(models['onnx']) / 'model.onnx', 'cpu')
-    size, shape = load_pixel_scores(models['onnx'])[1], image.shape[:2]
+    ours = {name: load_segmenter(folder, device='cpu') for name, folder in models.items()}
+    size, shape, corners = ours['onnx'].size, image.shape[:2], ours['onnx'].align_corners
 
     @torch.inference_mode()
     def by_transformers():
@@ -99,13 +102,13 @@ def measure_prediction(table, models, image, rounds):
         return processor.post_process_semantic_segmentation(answer, [shape])[0]
 
     def by_onnxruntime():
-        square = to_squares([image], size, enlarge=False)[0]
+        square, inside = to_squares([image], size, enlarge=False)
         pixels = coloured(processor, square).numpy()
         logits = torch.from_numpy(session.run(None, {'pixel_values': pixels})[0])
-        whole = F.interpolate(logits, (size, size), mode='bilinear', align_corners=True)
-        return whole[0, :, : shape[0], : shape[1]].argmax(0)
+        whole = F.interpolate(logits, (size, size), mode='bilinear', align_corners=corners)
+        height, width = inside[0]
+        return whole[0, :, :height, :width].argmax(0)
 
-    ours = {name: load_segmenter(folder, device='cpu') for name, folder in models.items()}
     np.testing.assert_array_equal(by_onnxruntime(), ours['onnx']([image])[0])
     take_turns(
         table, 'prediction', rounds,
@@ -149,18 +152,19 @@ if __name__ == '__main__':
     args = options()
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
-    train = open_voc(args.root, 'train')
-    unseen = np.random.default_rng(0).permutation([i for i in train.ids if 'coco' in i]).tolist()
-    data = open_voc(args.root, args.split)
+    train, data = (open_voc(args.root, split, 0 if args.root else 40)
+                   for split in ('train', args.split))  # fmt: skip
+    ids = [i for i in train.ids if 'coco' in i] or train.ids
+    unseen = np.random.default_rng(0).permutation(ids).tolist()
     if args.split == 'train':
         data = data.subset(sorted(unseen[32:]))
     table = Table(args.out)
     with tempfile.TemporaryDirectory() as work:
-        models = {'torch': args.model, 'onnx': f'{work}/onnx', 'int8': f'{work}/int8'}
-        export_onnx(args.model, models['onnx'])
-        about = export_onnx(args.model, models['int8'],
-                            int8=[train.read_image(i) for i in unseen[:32]])
-        print(about)
+        model = args.model or str(make_model(f'{work}/model', [32, 64, 160, 256], 512))
+        models = {'torch': model, 'onnx': f'{work}/onnx', 'int8': f'{work}/int8'}
+        export_onnx(model, models['onnx'])
+        photographs = [train.read_image(i) for i in unseen[:32]]
+        print(export_onnx(model, models['int8'], int8=photographs))
         image = train.read_image(train.ids[0])
         for part in args.parts.split():
             if part == 'masks':
@@ -169,4 +173,5 @@ if __name__ == '__main__':
                 measure_network(table, models, image, args.rounds)
             if part == 'prediction':
                 measure_prediction(table, models, image, args.rounds)
-            table.write()
+            if args.model:
+                table.write()
