@@ -25,7 +25,7 @@ def sets(tmp_path_factory):
 
 def test_help(command):
     done = command('--help')
-    words = 'run sweep compare predict finetune info check score'.split()
+    words = 'run sweep compare predict finetune export info check score'.split()
     assert done.returncode == 0 and all(word in done.stdout for word in words)
     for sub in words:
         assert command(sub, '--help').returncode == 0

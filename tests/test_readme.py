@@ -24,6 +24,7 @@ ELSEWHERE = {  # the long ones: what is run where
     'sweep': 'tests/test_sweep.py',
     '--ray': 'tests/test_ray.py',
     'finetune': 'tests/test_together.py',
+    'export': 'tests/test_onnx.py',
     'compare': 'tests/test_compare.py',
     '--from': 'tests/test_pipeline.py',
     'check': 'tests/test_pipeline.py',

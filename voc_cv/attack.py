@@ -27,8 +27,10 @@ from .data import VOC_CLASSES, VOID, Sample, read_image
 from .files import map_threads, progress, some, zeros_and_ones
 from .measure import confusion_matrix, iou, mean_ap, wilson
 from voc_cv.nets import (
+    FORWARDS,
     colour_rule,
     descend,
+    exported,
     imagenet_names,
     input_size,
     label_table,
@@ -1025,6 +1027,9 @@ def attack_masks(model, x, truth, steps, seed, eps=(1, 8)):
 def load_segmenter_target(segmenter, revision='main'):
     "A pretrained semantic segmenter in VOC's order, and its size; None if it cannot be attacked."
     if not pixel_model(segmenter, revision).endswith('SemanticSegmentation'): return None
+    if exported(segmenter):
+        print(f'{Path(segmenter).name} is not attacked: it {FORWARDS}')
+        return None
     net = load_target(segmenter, revision)
     try: return VocLogits(net, label_table(net.names)), net.size
     except ValueError as e: print(f'{Path(segmenter).name} is not attacked: {e}')
