@@ -1,4 +1,5 @@
-"""What the tests share, and the closing line: `N passed, N failed`, alone and last."""
+"""What the tests share; what a user would lose, shown with each failure; and the closing line:
+`N passed, N failed`, alone and last."""
 
 import json
 import os
@@ -78,6 +79,20 @@ def tiny_segformer(folder, **more):
 def command():
     "The command `voc_cv` in a process of its own."
     return lambda *args, **kwargs: run(BIN / 'voc_cv', *args, **kwargs)
+
+
+def loss(test):
+    "What a user would lose: what follows the `Else` that begins a test's docstring, or ''."
+    first = ' '.join((test.__doc__ or '').partition('\n\n')[0].split())
+    return first.removeprefix('Else ') if first.startswith('Else ') else ''
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    lost = loss(getattr(item, 'function', None))
+    if report.failed and lost:
+        report.sections.append(('What a user would lose', f'As it is now, {lost}'))
 
 
 def pytest_runtest_logreport(report):

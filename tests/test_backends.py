@@ -48,7 +48,8 @@ def python(backend, code, *args):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_all_backends_train_and_agree(name, tmp_path):
+def test_networks_train_on_all_backends_and_a_saved_one_answers_alike(name, tmp_path):
+    "Else a network that was trained on one backend answers otherwise on another."
     for backend in BACKENDS:
         used, loss = python(backend, TRAIN.replace('{model}', MODELS[name]), tmp_path / backend)
         assert used == backend and np.isfinite(loss)
@@ -77,6 +78,7 @@ print(json.dumps([float(moved), float(np.abs(model.get_weights()[0] - kept[0]).m
 
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_weights_of_the_best_epoch_are_a_copy(backend):
+    "Else what is kept is the last epoch and not the best."
     moved, apart = python(backend, SNAPSHOT)
     assert moved > 1e-4 and apart == 0  # a step of Adam is 1e-3
 
@@ -104,7 +106,8 @@ print(json.dumps([keras.backend.backend(), *found]))
 '''
 
 
-def test_unet_and_losses_on_both_backends(tmp_path):
+def test_unet_and_losses_are_the_same_on_both_backends(tmp_path):
+    "Else losses and masks depend on which of Keras' backends is installed."
     found = []
     for backend in ('tensorflow', 'torch'):  # both read what TensorFlow has trained
         used, *rest = python(backend, UNET, tmp_path / backend, tmp_path / 'tensorflow')
@@ -208,7 +211,8 @@ def borrowed(request):
 
 
 @pytest.mark.parametrize('recipe', ['sigmoid', 'softmax'])
-def test_loss_is_the_one_that_its_name_says(borrowed, recipe):
+def test_a_loss_is_the_one_that_its_name_says(borrowed, recipe):
+    "Else a training goes down another slope than its name says, and only the scores tell."
     np.testing.assert_allclose(borrowed[f'chances {recipe}'], chances(LOGITS, recipe), rtol=1e-4)
     np.testing.assert_allclose(borrowed[f'loss {recipe}'], cross_entropy(LOGITS, recipe), rtol=1e-5)
     for how in ('gradient', 'eager gradient'):
@@ -216,11 +220,13 @@ def test_loss_is_the_one_that_its_name_says(borrowed, recipe):
 
 
 def test_recipes_differ(borrowed):
+    "Else softmax and sigmoid are compared, and are one and the same."
     assert abs(borrowed['loss softmax'] - borrowed['loss sigmoid']) > 0.01
     assert np.abs(borrowed['gradient softmax'] - borrowed['gradient sigmoid']).max() > 0.01
 
 
-def test_training_starts_and_steps_as_by_hand(borrowed):
+def test_a_training_starts_and_steps_as_worked_out_by_hand(borrowed):
+    "Else a release of Keras changes every training, and only the scores tell."
     by_hand = (IMAGES - IMAGES.mean((0, 1, 2))) / IMAGES.std((0, 1, 2))
     np.testing.assert_allclose(borrowed['normalised'], by_hand, atol=1e-4)
     odds = [1.5 / 5.5] * 6 + [0.5 / 6.5] * 14  # one of six images, or none, and a half
@@ -236,6 +242,7 @@ def test_training_starts_and_steps_as_by_hand(borrowed):
 
 
 def test_layers_do_what_their_names_say(borrowed):
+    "Else a release of Keras changes what a layer does, and saved models answer otherwise."
     x = IMAGES[:, 0, 0]
     by_hand = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3)
     np.testing.assert_allclose(borrowed['batch'], by_hand, atol=1e-4)

@@ -62,20 +62,24 @@ def loaded(*modules):
 
 @pytest.mark.parametrize('module', LIGHT)
 def test_light_modules_load_no_framework_and_no_plots(module):
+    "Else who draws a toy or reads a mask waits seconds for frameworks."
     assert not loaded(module)
 
 
 def test_nets_and_attack_load_torch_but_not_keras():
+    "Else attacks and backbones need tensorflow to be installed."
     for module in ('nets', 'attack'):
         assert loaded(module) & {*FRAMEWORKS} == {'torch'}
 
 
 def test_every_module_has_its_row():
+    "Else a new module's imports are watched by nobody."
     assert {p.stem for p in ROOT.glob('voc_cv/[a-z]*.py')} == {*ROOMS}
 
 
 @pytest.mark.parametrize('module', ROOMS)
 def test_imports_run_downward_only(module):
+    "Else rooms import each other in a ring, and none can be read alone."
     tree = ast.parse((ROOT / f'voc_cv/{module}.py').read_text())
     top = {n.module for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 1}
     anywhere = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1}
@@ -85,6 +89,7 @@ def test_imports_run_downward_only(module):
 
 @pytest.mark.parametrize('module', PROMISED)
 def test_promised_names_are_importable(module):
+    "Else code that others have written against the library breaks."
     names = ', '.join(PROMISED[module].split())
     done = run(sys.executable, '-c', f'from voc_cv.{module} import {names}')
     assert done.returncode == 0, done.stderr

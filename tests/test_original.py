@@ -54,7 +54,8 @@ def original(command, tmp_path_factory):
     return folder / 'run'
 
 
-def test_every_recipe_has_its_line(original):
+def test_every_recipe_of_the_original_gets_its_line_of_scores(original):
+    "Else `params/original.yaml` promises a comparison that a run does not make."
     scores = json.loads((original / 'scores.json').read_text())
     assert {
         'cnn-original', 'cnn-original, half of the best', 'vit-original', 'head-softmax',
@@ -64,7 +65,8 @@ def test_every_recipe_has_its_line(original):
     assert {'before', 'after'} <= scores['04_postprocess'].keys()
 
 
-def test_a_quarter_is_held_back_and_copies_are_learned_from(original):
+def test_a_quarter_is_held_back_and_no_checkpoint_is_left(original):
+    "Else thresholds are chosen on what was learned from, and old checkpoints fill the disk."
     tune = pd.read_csv(original / 'classify/cnn-original_tune.csv')
     assert 3 <= len(tune) <= 5  # of 16, with each class in proportion
     assert not (original / 'training').exists() or not any((original / 'training').rglob('*.pt'))

@@ -52,6 +52,7 @@ def desk(tmp_path_factory):
 
 @pytest.mark.parametrize('line', [line for line in OURS if not elsewhere(line)])
 def test_a_command_of_the_readme_runs(line, desk):
+    "Else a reader copies a line of the README and it fails."
     words = shlex.split(line)[1:]
     if '--detector' in words:  # no detector fits into a test; test_detector asks one
         at = words.index('--detector')
@@ -62,6 +63,7 @@ def test_a_command_of_the_readme_runs(line, desk):
 
 @pytest.mark.parametrize('line', [line for line in OURS if elsewhere(line)])
 def test_a_long_command_is_known_and_run_by_another_test(line):
+    "Else a reader copies a line of the README and it fails after an hour."
     words = shlex.split(line)
     assert (ROOT / elsewhere(line)).is_file()
     told = run(BIN / 'voc_cv', words[1], '--help').stdout
@@ -70,13 +72,15 @@ def test_a_long_command_is_known_and_run_by_another_test(line):
 
 @pytest.mark.parametrize('line', [line for line in LINES if line.startswith('make ')])
 def test_a_target_of_make_is_there(line):
+    "Else a reader copies a line of the README and make knows nothing of it."
     done = run('make', '-n', '-o', '.venv/ready', *shlex.split(line)[1:])
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     for word in shlex.split(line)[2:]:
         assert word.partition('=')[0] in ('DATA', 'segmenter', 'detector')
 
 
-def test_the_rest_is_known():
+def test_other_commands_of_the_readme_and_their_extras_are_known():
+    "Else a reader installs an extra that is not there."
     rest = [line for line in LINES if not line.startswith(('voc_cv ', 'make '))]
     assert {line.split()[0] for line in rest} <= {'papermill', 'accelerate', 'pip'}
     extras = configparser.ConfigParser(delimiters=['='])
@@ -87,6 +91,7 @@ def test_the_rest_is_known():
 
 
 def test_links_lead_to_a_heading_or_a_file():
+    "Else a reader of the README clicks into nothing."
     for target in re.findall(r'\]\(([^)#:]*)(?:#[^)]*)?\)', TEXT):
         assert not target or (ROOT / target).exists(), target
     heads = {
@@ -97,7 +102,9 @@ def test_links_lead_to_a_heading_or_a_file():
 
 
 def test_a_stage_is_a_plain_papermill_notebook(tmp_path):
-    "As the README's line for papermill says, on the quickest stage."
+    """Else stages cannot be run by papermill where others run theirs.
+
+    As the README's line for papermill says, on the quickest stage."""
     line = next(line for line in LINES if line.startswith('papermill'))
     words = shlex.split(line)
     assert (ROOT / words[1]).is_file()

@@ -83,7 +83,8 @@ print(json.dumps([keras.backend.backend(), found]))
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_networks_from_scratch_go_on(backend, tmp_path):
+def test_killed_networks_from_scratch_go_on_to_the_same_weights(backend, tmp_path):
+    "Else a killed training is lost, or ends in another network."
     done = run(sys.executable, '-c', SCRATCH, tmp_path, KERAS_BACKEND=backend, TQDM_DISABLE='1')
     assert done.returncode == 0, done.stderr[-3000:]
     used, found = json.loads(done.stdout.splitlines()[-1])
@@ -154,7 +155,8 @@ def same(one, other):
 
 
 @pytest.mark.parametrize('after', [0, 1, 4, 7, 13])
-def test_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path, after):
+def test_killed_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path, after):
+    "Else a killed training is lost, or ends in other heads."
     draw = np.random.default_rng(0)
     views = draw.normal(size=(2, 40, 6)).astype(np.float32)
     labels = draw.random((40, 20)) < 0.2
@@ -173,7 +175,10 @@ def test_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path
 
 @pytest.mark.parametrize('how', [{}, {'optimizer': 'adam', 'batch': 16}])
 @pytest.mark.parametrize('after', [0, 2, 4])
-def test_an_unfrozen_backbone_goes_on(classify, tmp_path, monkeypatch, after, how):
+def test_a_killed_unfrozen_backbone_goes_on_to_the_same_weights(
+    classify, tmp_path, monkeypatch, after, how
+):
+    "Else a killed training is lost, or ends in another network."
     monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
     parts = classify.open_parts('', 'val', 12, 0.25, 0)
@@ -193,6 +198,7 @@ def test_an_unfrozen_backbone_goes_on(classify, tmp_path, monkeypatch, after, ho
 
 
 def test_results_do_not_depend_on_threads(classify, tmp_path, monkeypatch):
+    "Else the same seed gives other scores on a machine with more cores."
     monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path))
     monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
     vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
@@ -214,6 +220,7 @@ def test_results_do_not_depend_on_threads(classify, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch):
+    "Else a training goes on from what other parameters have trained."
     seen = []
 
     def fit(model, fit, tune, transform, epochs, recipe, checkpoint, **how):
