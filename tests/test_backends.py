@@ -18,52 +18,24 @@ MODELS = {
     'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16), augment=True)',
     'cnn-original': 'build_cnn(64, width=.05, norm=False)',
 }
+# Each of these texts runs in a process of its backend, one after the other; all backends read the
+# models that the first has trained. `given` holds what a text needs, `found` what it finds.
 TRAIN = '''
-import json, sys; import keras, numpy as np
 from functools import partial
 from voc_cv.augment import hflip, in_memory, resize
-from voc_cv.classify import KerasClassifier, build_cnn, build_vit, fit_keras, save_classifier
+from voc_cv.classify import KerasClassifier, build_cnn, build_vit, fit_keras, load_classifier
+from voc_cv.classify import save_classifier
 from voc_cv.data import toy_voc
 keras.utils.set_random_seed(0)
 model = {model}
 data = in_memory(toy_voc(12), partial(resize, size=model.input_shape[1:3]))
 history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4)
-save_classifier(sys.argv[1], KerasClassifier(model))
-print(json.dumps([keras.backend.backend(), history.loss[0]]))
-'''
-ANSWER = '''
-import sys; import keras, numpy as np
-from voc_cv.classify import load_classifier
-model = load_classifier(sys.argv[1]).model
+save_classifier(f'{given["folder"]}/{given["backend"]}/{name}', KerasClassifier(model))
+model = load_classifier(f'{given["folder"]}/{given["first"]}/{name}').model
 images = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
-np.save(sys.argv[2], keras.ops.convert_to_numpy(model(images)))
+found = [history.loss[0], keras.ops.convert_to_numpy(model(images)).tolist()]
 '''
-
-
-def python(backend, code, *args):
-    "What a fresh process on a backend prints last."
-    done = run(sys.executable, '-c', code, *args, KERAS_BACKEND=backend)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((done.stdout.splitlines() or ['null'])[-1])
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_networks_train_on_all_backends_and_a_saved_one_answers_alike(name, tmp_path):
-    "Else a network that was trained on one backend answers otherwise on another."
-    for backend in BACKENDS:
-        used, loss = python(backend, TRAIN.replace('{model}', MODELS[name]), tmp_path / backend)
-        assert used == backend and np.isfinite(loss)
-    answers = []
-    for backend in BACKENDS:  # all read what the first has trained
-        python(backend, ANSWER, tmp_path / BACKENDS[0], tmp_path / f'{backend}.npy')
-        answers.append(np.load(tmp_path / f'{backend}.npy'))
-    assert np.ptp(answers[0]) > 1e-3, 'constant answers would agree without meaning'
-    for other in answers[1:]:
-        np.testing.assert_allclose(answers[0], other, atol=1e-4)
-
-
 SNAPSHOT = '''
-import json; import keras, numpy as np
 from voc_cv.nets import keras_weights
 model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
 model.compile('adam', 'mse')
@@ -72,19 +44,9 @@ kept = snapshot()
 model.train_on_batch(np.ones((4, 3), np.float32), np.full((4, 2), 9, np.float32))
 moved = np.abs(model.get_weights()[0] - kept[0]).min()
 restore(kept)
-print(json.dumps([float(moved), float(np.abs(model.get_weights()[0] - kept[0]).max())]))
+found = [float(moved), float(np.abs(model.get_weights()[0] - kept[0]).max())]
 '''
-
-
-@pytest.mark.parametrize('backend', BACKENDS)
-def test_weights_of_the_best_epoch_are_a_copy(backend):
-    "Else what is kept is the last epoch and not the best."
-    moved, apart = python(backend, SNAPSHOT)
-    assert moved > 1e-4 and apart == 0  # a step of Adam is 1e-3
-
-
 UNET = '''
-import json, sys; import keras, numpy as np
 from functools import partial
 from voc_cv.augment import hflip, in_memory, pad_to
 from voc_cv.data import toy_voc
@@ -98,35 +60,17 @@ how = {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
 model = build_unet(**how)
 data = in_memory(toy_voc(8), partial(pad_to, size=32))
 history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', transform=hflip, batch=2)
-save_keras(sys.argv[1], model, 'build_unet', **how)
+save_keras(f'{given["folder"]}/{given["backend"]}/unet', model, 'build_unet', **how)
 image = rng.integers(0, 256, (40, 60, 3), np.uint8)
-scores = load_trained(sys.argv[2]).look([image])[0]
+scores = load_trained(f'{given["folder"]}/{given["first"]}/unet').look([image])[0]
 found = losses, history.loss[0], scores.flatten().tolist()
-print(json.dumps([keras.backend.backend(), *found]))
 '''
-
-
-def test_unet_and_losses_are_the_same_on_both_backends(tmp_path):
-    "Else losses and masks depend on which of Keras' backends is installed."
-    found = []
-    for backend in ('tensorflow', 'torch'):  # both read what TensorFlow has trained
-        used, *rest = python(backend, UNET, tmp_path / backend, tmp_path / 'tensorflow')
-        assert used == backend and np.isfinite(rest[1])
-        found.append(rest)
-    (losses, _, answers), (losses_too, _, answers_too) = found
-    assert losses == pytest.approx(losses_too, abs=1e-5)
-    assert len({round(v, 6) for v in losses.values()}) == len(losses)
-    np.testing.assert_allclose(answers, answers_too, atol=1e-4)
-    assert np.ptp(answers) > 1e-3, 'constant answers would agree without meaning'
-
-
 PARTS = '''
-import json, sys; import keras, numpy as np
 from keras import layers, ops
 from voc_cv.classify import (
     build_vit, keras_scores, label_loss, learning_rate, probabilities, start_at)
 as_array = ops.convert_to_numpy
-logits, labels, start, given = (np.array(a, np.float32) for a in json.loads(sys.argv[1]))
+logits, labels, start, given = (np.array(a, np.float32) for a in given['arrays'])
 
 def one_step(loss, **how):
     "The gradient of a loss by the logits as training finds it: an SGD step of 1, negated."
@@ -170,7 +114,6 @@ attend.set_weights([draw.normal(size=w.shape) for w in attend.weights])
 found['attention'] = as_array(attend(patches, patches))
 found['matrices'] = np.concatenate([as_array(w).ravel() for w in attend.weights])
 found = {k: np.asarray(v).tolist() for k, v in found.items()}
-print(json.dumps([keras.backend.backend(), found]))
 '''
 LOGITS = np.random.default_rng(0).normal(size=(6, 5)).round(3)
 LABELS = (np.random.default_rng(1).random((6, 5)) < 0.4).astype(float)
@@ -201,13 +144,78 @@ def slope(recipe, step=1e-5):
     return found
 
 
+ALL = """
+import json, sys, traceback; import keras, numpy as np
+given = json.loads(sys.argv[1])
+told = {}
+for name, text in json.loads(sys.argv[2]).items():
+    scope = {'keras': keras, 'np': np, 'given': given, 'name': name}
+    try:
+        exec(text, scope)
+        told[name] = scope['found']
+    except Exception:
+        told[name] = traceback.format_exc()
+print(json.dumps([keras.backend.backend(), told]))
+"""
+TEXTS = {name: TRAIN.replace('{model}', model) for name, model in MODELS.items()}
+TEXTS |= {'snapshot': SNAPSHOT, 'unet': UNET, 'parts': PARTS}
+
+
+@pytest.fixture(scope='module')
+def told(tmp_path_factory):
+    "What each backend finds in a process of its own, backend -> text's name -> what it found."
+    given = {'folder': str(tmp_path_factory.mktemp('models')), 'first': BACKENDS[0]}
+    given['arrays'] = [a.tolist() for a in (LOGITS, LABELS, START, GIVEN)]
+    told = {}
+    for backend in BACKENDS:
+        words = json.dumps(given | {'backend': backend}), json.dumps(TEXTS)
+        done = run(sys.executable, '-c', ALL, *words, KERAS_BACKEND=backend)
+        assert done.returncode == 0, done.stderr[-3000:]
+        used, told[backend] = json.loads(done.stdout.splitlines()[-1])
+        assert used == backend
+    return told
+
+
+def found(told, name):
+    "What each backend has found, in order; the error of one that found none."
+    for backend, all_of_it in told.items():
+        assert not isinstance(all_of_it[name], str), f'{backend}: {all_of_it[name]}'
+    return [all_of_it[name] for all_of_it in told.values()]
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_networks_train_on_all_backends_and_a_saved_one_answers_alike(name, told):
+    "Else a network that was trained on one backend answers otherwise on another."
+    losses, answers = zip(*found(told, name), strict=True)
+    assert np.isfinite(losses).all()
+    assert np.ptp(answers[0]) > 1e-3, 'constant answers would agree without meaning'
+    for other in answers[1:]:
+        np.testing.assert_allclose(answers[0], other, atol=1e-4)
+
+
+def test_weights_of_the_best_epoch_are_a_copy(told):
+    "Else what is kept is the last epoch and not the best."
+    for moved, apart in found(told, 'snapshot'):
+        assert moved > 1e-4 and apart == 0  # a step of Adam is 1e-3
+
+
+def test_unet_and_losses_are_the_same_on_both_backends(told):
+    "Else losses and masks depend on which of Keras' backends is installed."
+    (losses, loss, answers), *others = found(told, 'unet')
+    assert len({round(v, 6) for v in losses.values()}) == len(losses)
+    assert np.ptp(answers) > 1e-3, 'constant answers would agree without meaning'
+    assert np.isfinite(loss) and others
+    for losses_too, loss, answers_too in others:
+        assert losses == pytest.approx(losses_too, abs=1e-5) and np.isfinite(loss)
+        np.testing.assert_allclose(answers, answers_too, atol=1e-4)
+
+
 @pytest.fixture(scope='module', params=BACKENDS)
-def borrowed(request):
-    "What one backend finds, name -> array."
-    given = json.dumps([a.tolist() for a in (LOGITS, LABELS, START, GIVEN)])
-    used, found = python(request.param, PARTS, given)
-    assert used == request.param
-    return {k: np.array(v) for k, v in found.items()}
+def borrowed(request, told):
+    "What one backend finds of what is borrowed from Keras, name -> array."
+    of_one = {request.param: told[request.param]}
+    (parts,) = found(of_one, 'parts')
+    return {k: np.array(v) for k, v in parts.items()}
 
 
 @pytest.mark.parametrize('recipe', ['sigmoid', 'softmax'])
