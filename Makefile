@@ -22,7 +22,7 @@ run: $(VENV)/ready
 	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $${RUN_DETECTOR:+-p "detector=$$RUN_DETECTOR"} $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/python -m pytest tests/test_form.py -q $(ARGS)

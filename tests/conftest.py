@@ -12,6 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 counts = {'passed': 0, 'failed': 0}
+SLOW = os.environ.get('VOC_CV_SLOW', '') not in ('', '0')
+FIRST = (  # the files that take longest, so that no worker begins one when all else is done
+    'test_notebooks', 'test_pipeline', 'test_original', 'test_resume_keras', 'test_ray',
+    'test_backends', 'test_segmenter', 'test_resume_segment', 'test_trust_runs', 'test_sweep',
+)  # fmt: skip
 # a thread that waits for others shall sleep: spinning, it takes their core on a busy machine
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
@@ -93,6 +98,18 @@ def pytest_runtest_makereport(item):
     lost = loss(getattr(item, 'function', None))
     if report.failed and lost:
         report.sections.append(('What a user would lose', f'As it is now, {lost}'))
+
+
+def pytest_configure(config):
+    said = 'slow: has a quick sibling, and runs with VOC_CV_SLOW=1 only, as CI does each week'
+    config.addinivalue_line('markers', said)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 99)
+    for item in items:
+        if item.get_closest_marker('slow') and not SLOW:
+            item.add_marker(pytest.mark.skip(reason='minutes; VOC_CV_SLOW=1 runs it'))
 
 
 def pytest_runtest_logreport(report):

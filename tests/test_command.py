@@ -2,12 +2,30 @@
 
 import resource
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import run
 
 from voc_cv.data import open_voc, toy_voc, write_kaggle, write_voc
+from voc_cv.run import main
 from voc_cv.submit import write_submission
+
+
+@pytest.fixture
+def here(capsys):
+    "The command `voc_cv` in this process, which has loaded already what it needs."
+
+    def call(*args):
+        capsys.readouterr()
+        try:
+            code = main([*map(str, args)])
+        except SystemExit as e:  # of argparse
+            code = e.code
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
 
 
 @pytest.fixture(scope='module')
@@ -90,28 +108,36 @@ def test_help_answers_at_once(command):
     ],
 )
 def test_a_mistake_in_a_command_is_refused_with_a_hint_and_leaves_nothing(
-    command, tmp_path, args, said
+    here, tmp_path, monkeypatch, args, said
 ):
     "Else a typing error costs a run, or ends in a traceback."
-    done = command(*args, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = here(*args)
     assert done.returncode == 2 and said in done.stderr, done.stderr
     assert 'Traceback' not in done.stderr
     assert not [*tmp_path.iterdir()], 'a refused command leaves nothing'
 
 
-def test_info_says_how_much_there_is_and_that_it_is_sound(command, sets):
+def test_a_refusal_is_the_exit_status_of_the_process(command, tmp_path):
+    "Else a script goes on after a command that was refused."
+    done = command('run', '-p', '03_segment.epoch=3', cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'epochs'?" in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr and not [*tmp_path.iterdir()]
+
+
+def test_info_says_how_much_there_is_and_that_it_is_sound(here, sets):
     "Else nobody knows before a long run whether the data is whole."
     for name in ('devkit', 'contest'):
-        done = command('info', sets / name)
+        done = here('info', sets / name)
         assert (
             done.returncode == 0 and done.stdout.endswith('sound\n') and '4 images' in done.stdout
         ), done.stdout + done.stderr
 
 
-def test_both_layouts_give_the_same_scores(command, sets):
+def test_both_layouts_give_the_same_scores(here, sets):
     "Else scores depend on the folders that the same images lie in."
     answers = [
-        command('score', sets / 'submission.csv', '--root', sets / name)
+        here('score', sets / 'submission.csv', '--root', sets / name)
         for name in ('devkit', 'contest')
     ]
     assert all(a.returncode == 0 for a in answers), answers
@@ -122,19 +148,19 @@ def test_both_layouts_give_the_same_scores(command, sets):
     )  # one of three is all wrong
 
 
-def test_a_submission_to_another_data_set_is_noticed(command, sets):
+def test_a_submission_to_another_data_set_is_noticed(here, sets):
     "Else the answer to the wrong images is sent to the contest."
-    done = command('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
+    done = here('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
     assert done.returncode == 1 and 'answers another data set' in done.stdout
     assert (
-        command(
+        here(
             'score', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train'
         ).returncode
         == 2
     )
 
 
-def test_unknown_truth_cannot_be_scored(command, sets, tmp_path):
+def test_unknown_truth_cannot_be_scored(here, sets, tmp_path):
     "Else a score is made up where nobody knows the truth."
     write_kaggle(
         tmp_path / 'hidden',
@@ -142,6 +168,6 @@ def test_unknown_truth_cannot_be_scored(command, sets, tmp_path):
         open_voc(sets / 'contest', 'test'),
         hide_test=True,
     )
-    assert command('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
-    done = command('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
+    assert here('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
+    done = here('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
     assert done.returncode == 2 and 'has no truth' in done.stderr

@@ -16,7 +16,6 @@ import websocket
 from conftest import BIN, ROOT, run
 
 NOTEBOOKS = sorted(p.name for p in ROOT.glob('nbs/*.ipynb'))
-SLOW = os.environ.get('VOC_CV_SLOW', '') not in ('', '0')
 
 
 def free_port():
@@ -180,7 +179,7 @@ def test_the_cell_that_fails_is_named(lab):
     lab.ask(f'sessions/{session["id"]}', 'DELETE')
 
 
-@pytest.mark.skipif(not SLOW, reason='minutes; VOC_CV_SLOW=1 runs it')
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_every_notebook_runs_in_the_lab(lab, name):
     'Else "Run all cells" ends in an error where the command line does not.'
