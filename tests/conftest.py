@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +85,24 @@ def tiny_segformer(folder, **more):
 def command():
     "The command `voc_cv` in a process of its own."
     return lambda *args, **kwargs: run(BIN / 'voc_cv', *args, **kwargs)
+
+
+@pytest.fixture
+def here(capsys):
+    "The command `voc_cv` in this process, which has loaded already what it needs."
+
+    from voc_cv.run import main
+
+    def call(*args):
+        capsys.readouterr()
+        try:
+            code = main([*map(str, args)])
+        except SystemExit as e:  # of argparse
+            code = e.code
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
 
 
 def loss(test):

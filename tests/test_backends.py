@@ -1,8 +1,8 @@
 """The networks from scratch on every Keras backend that is installed.
 
-One epoch of training on each, the same answers from the same weights; and every step that is
-borrowed from Keras against a value worked out by hand, for a library can silently do something
-else than its name says."""
+One epoch of training on each, the same answers from the same weights; trainings that are killed go
+on to the same weights; and every step that is borrowed from Keras against a value worked out by
+hand, for a library can silently do something else than its name says."""
 
 import importlib.util
 import json
@@ -115,6 +115,152 @@ found['attention'] = as_array(attend(patches, patches))
 found['matrices'] = np.concatenate([as_array(w).ravel() for w in attend.weights])
 found = {k: np.asarray(v).tolist() for k, v in found.items()}
 '''
+BORROWED = '''
+from keras import layers, ops
+from voc_cv.segment import (
+    PixelCounts,
+    dice_loss, focal_loss, focal_tversky_loss, jaccard_loss, named_loss, tversky_loss,
+    weighted_cross_entropy,
+)
+answers = {}
+array = lambda x: np.asarray(ops.convert_to_numpy(x), float).tolist()
+
+# two pixels and a void one, three classes
+p = np.array([[.5, .25, .25], [.5, .25, .25], [.1, .1, .8]])
+truth, logits = np.array([[[0, 1, 255]]]), np.log(p).astype(np.float32)[None, None]
+losses = {
+    'cross-entropy': weighted_cross_entropy, 'dice': dice_loss, 'focal': focal_loss,
+    'tversky': tversky_loss, 'focal-tversky': focal_tversky_loss, 'jaccard': jaccard_loss,
+}
+answers['losses'] = {name: array(f(truth, logits)) for name, f in losses.items()}
+answers['losses']['weighted'] = array(weighted_cross_entropy(truth, logits, [1, 3, 1]))
+answers['sum'] = array(named_loss('weighted+dice', [1, 3, 1])(truth, logits))
+
+# all is void: nothing is lost, and a step, momentum and all, moves nothing
+names = ['cross-entropy', 'weighted', 'focal', 'dice', 'jaccard', 'tversky', 'focal-tversky']
+void = np.full_like(truth, 255)
+answers['void'] = [array(named_loss(n, [1, 3, 1])(void, logits)) for n in names]
+class Moved(layers.Layer):
+    def build(self, shape): self.s = self.add_weight(shape=(1, 3, 3), initializer='zeros')
+    def call(self, x): return x + self.s
+everything = '+'.join(names)
+def trained(x, y, loss):
+    "What one step down a loss's slope moves the logits by."
+    model = keras.Sequential([keras.Input((1, 3, 3)), Moved()])
+    model.compile(keras.optimizers.SGD(1.), loss=loss)
+    history = model.fit(x, y, batch_size=1, verbose=0).history['loss']
+    return history + array(model.layers[-1].s)
+answers['void step'] = trained(logits, void, named_loss(everything, [1, 3, 1]))
+# a network that is certain: 1 - p is 0, and a power of it below 1 has no slope there
+certain = np.where(np.arange(3) == truth[..., None] % 254, 100., -100.).astype(np.float32)
+answers['certain'] = [
+    trained(certain, truth, lambda t, z, g=g: focal_loss(t, z, gamma=g)) for g in (0., .5, 2.)]
+
+# the same loss out of Keras' own training, which might swap what a loss is given
+inputs = keras.Input((1, 3, 3))
+model = keras.Model(inputs, layers.Identity()(inputs))
+model.compile(loss=named_loss('weighted+dice', [1, 3, 1]), run_eagerly=True)
+answers['evaluated'] = model.evaluate(logits, truth, verbose=0)
+model.compile(loss=named_loss('weighted+dice', [1, 3, 1]))
+answers['evaluated in a graph'] = model.evaluate(logits, truth, verbose=0)
+
+counts = PixelCounts(3)
+scores = np.array([[[2., 1, 0], [1, 2, 0], [1, 2, 0], [9, 0, 0]]])
+counts.update_state(np.array([[0, 0, 1, 255]]), scores)
+counts.update_state(np.array([[1]]), np.array([[[2., 1, 0]]]))
+answers['counts'], answers['mIoU'] = array(counts.counts), float(counts.result())
+
+rate = keras.optimizers.schedules.CosineDecay(2e-3, 8)
+answers['rates'] = [float(rate(k)) for k in range(9)]
+
+grow = layers.Conv2DTranspose(1, 2, strides=2)
+grow.build((None, 1, 2, 1))
+kernel = np.array([[1, 2], [10, 20]], np.float32).reshape(2, 2, 1, 1)
+grow.set_weights([kernel, np.array([.5], np.float32)])
+answers['grown'] = array(grow(np.array([1, 3], np.float32).reshape(1, 1, 2, 1)))
+
+norm = layers.BatchNormalization(momentum=.9)
+norm.build((None, 1))
+answers['normalised'] = array(norm(np.array([[0.], [4.]], np.float32), training=True))
+answers['statistics'] = [array(norm.moving_mean), array(norm.moving_variance)]
+
+pool = layers.MaxPooling2D()(np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1))
+answers['pooled'] = array(pool)
+
+# a gradient: of the mean over two known pixels of -w ln p it is (p - one-hot) w / 2
+class Scores(layers.Layer):
+    def build(self, shape): self.s = self.add_weight(shape=(1, 3, 3), initializer='zeros')
+    def call(self, x): return x + self.s
+moved = keras.Sequential([keras.Input((1, 3, 3)), Scores()])
+moved.compile(keras.optimizers.SGD(1.), loss=named_loss('weighted', [1, 3, 1]))
+moved.fit(logits, truth, batch_size=1, verbose=0)
+answers['step'] = array(moved.layers[-1].s)
+found = answers
+'''
+RESUMED = '''
+import torch
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+from keras import layers
+from voc_cv import classify, nets
+from voc_cv.augment import hflip, in_memory, resize
+from voc_cv.data import toy_voc
+nets.CHECKPOINT_PAUSE = 0
+EPOCHS, folder = 3, Path(given['folder']) / given['backend']
+class Killed(Exception): pass
+
+def graph():
+    "With dropout and momentum, compiled as a graph."
+    return keras.Sequential([
+        keras.Input((24, 24, 3)), layers.Normalization(name='pixels'), layers.Flatten(),
+        layers.Dense(8, activation='relu'), layers.BatchNormalization(), layers.Dropout(.5),
+        layers.Dense(20, name='logits')], name='graph')
+
+def dies(killed_at):
+    "`augment_dataset` that is killed at the beginning of an epoch."
+    def augment(data, transform, seed, epoch):
+        if epoch == killed_at: raise Killed
+        return classify_augment(data, transform, seed, epoch)
+    return augment
+classify_augment = classify.augment_dataset
+
+def train(make, recipe, how, file='', killed_at=None):
+    np.random.rand(3), torch.rand(3)  # another process would stand elsewhere, too
+    keras.utils.set_random_seed(0)
+    model = make()
+    squash = partial(resize, size=model.input_shape[1:3])
+    data = in_memory(toy_voc(14), squash)
+    with patch.object(classify, 'augment_dataset', dies(killed_at)):
+        history = classify.fit_keras(model, data[:10], data[10:], hflip, EPOCHS, recipe, batch=4,
+                                     checkpoint=file, **how)
+    assert int(model.optimizer.iterations.numpy()) == EPOCHS * 3  # every batch, once
+    return history, [np.array(w) for w in model.get_weights()]
+
+def apart(one, other):
+    "The largest difference of two trainings' histories and weights."
+    weights = zip(one[1], other[1], strict=True)
+    history = np.abs(one[0].to_numpy() - other[0].to_numpy()).max()
+    return float(max(history, *(np.abs(a - b).max() for a, b in weights)))
+
+vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,), augment=True)
+eager = {'run_eagerly': True}
+trainings = {
+    'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),
+    'cnn': (partial(classify.build_cnn, 64, width=.02), 'sigmoid', eager),
+    'vit': (vit, 'softmax', eager | {'schedule': 'constant'}),
+}
+found = {}
+for name, how in trainings.items():
+    unbroken = train(*how)
+    found[name] = {}
+    for k in range(1, EPOCHS):
+        file = folder / f'{name}-{k}.pt'
+        try: train(*how, file, k)
+        except Killed: found[name][k] = apart(unbroken, train(*how, file))
+found['graph']['finished'] = apart(train(*trainings['graph']), train(
+    *trainings['graph'], folder / 'graph-1.pt', 0))  # killed if anything were run again
+'''
 LOGITS = np.random.default_rng(0).normal(size=(6, 5)).round(3)
 LABELS = (np.random.default_rng(1).random((6, 5)) < 0.4).astype(float)
 IMAGES = np.random.default_rng(1).random((6, 24, 24, 3), np.float32)
@@ -158,7 +304,8 @@ for name, text in json.loads(sys.argv[2]).items():
 print(json.dumps([keras.backend.backend(), told]))
 """
 TEXTS = {name: TRAIN.replace('{model}', model) for name, model in MODELS.items()}
-TEXTS |= {'snapshot': SNAPSHOT, 'unet': UNET, 'parts': PARTS}
+TEXTS |= {'snapshot': SNAPSHOT, 'unet': UNET, 'parts': PARTS, 'borrowed': BORROWED}
+TEXTS |= {'resumed': RESUMED}  # it lets checkpoints be written without a pause
 
 
 @pytest.fixture(scope='module')
@@ -169,7 +316,8 @@ def told(tmp_path_factory):
     told = {}
     for backend in BACKENDS:
         words = json.dumps(given | {'backend': backend}), json.dumps(TEXTS)
-        done = run(sys.executable, '-c', ALL, *words, KERAS_BACKEND=backend)
+        more = {'KERAS_BACKEND': backend, 'TQDM_DISABLE': '1'}
+        done = run(sys.executable, '-c', ALL, *words, **more)
         assert done.returncode == 0, done.stderr[-3000:]
         used, told[backend] = json.loads(done.stdout.splitlines()[-1])
         assert used == backend
@@ -269,3 +417,53 @@ def test_layers_do_what_their_names_say(borrowed):
     heads = np.einsum('hqt,thk->qhk', shares, value)
     by_hand = np.einsum('qhk,hkd->qd', heads, parts[6]) + parts[7]
     np.testing.assert_allclose(borrowed['attention'][0], by_hand, atol=1e-4)
+
+
+def flat(nested):
+    "The numbers of lists in lists."
+    return np.concatenate([np.ravel(part) for part in nested])
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_losses_and_layers_are_those_worked_out_by_hand(backend, told):
+    "Else a release of Keras changes what is trained, and only the scores tell."
+    (got,) = found({backend: told[backend]}, 'borrowed')
+    # class 0: TP .5, FN .5, FP .5; class 1: TP .25, FN .75, FP .25; class 2 does not occur
+    weighted, dice = (np.log(2) + 3 * np.log(4)) / 2, (1 / 2 + 2 / 3) / 2
+    by_hand = {
+        'cross-entropy': (np.log(2) + np.log(4)) / 2,
+        'weighted': weighted,
+        'focal': 0.25 * (0.5**2 * np.log(2) + 0.75**2 * np.log(4)) / 2,
+        'dice': dice,
+        'jaccard': ((1 - 0.5 / 1.5) + (1 - 0.25 / 1.25)) / 2,
+        'tversky': (0.5 + 1 - 0.25 / 0.85) / 2,
+        'focal-tversky': (0.5**0.75 + (1 - 0.25 / 0.85) ** 0.75) / 2,
+    }
+    assert got['losses'] == pytest.approx(by_hand, rel=1e-5)
+    for how in ('sum', 'evaluated', 'evaluated in a graph'):
+        assert got[how] == pytest.approx(weighted + dice, rel=1e-5), how
+    assert got['counts'] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]  # rows truth, void nowhere
+    assert got['mIoU'] == pytest.approx((1 / 3 + 1 / 3) / 2)  # nobody has class 2
+    half_cosine = 1e-3 * (1 + np.cos(np.pi * np.arange(9) / 8))
+    np.testing.assert_allclose(got['rates'], half_cosine, atol=1e-9)
+    grown = [[1.5, 2.5, 3.5, 6.5], [10.5, 20.5, 30.5, 60.5]]
+    np.testing.assert_allclose(np.squeeze(got['grown']), grown)
+    normalised = np.array([-2, 2]) / np.sqrt(4 + 1e-3)
+    np.testing.assert_allclose(np.squeeze(got['normalised']), normalised, rtol=1e-5)
+    # mean 2, variance 4 (divided by 2 values), with a tenth of the say; they began at 0 and 1
+    np.testing.assert_allclose(np.squeeze(got['statistics']), [0.1 * 2, 0.9 + 0.1 * 4], rtol=1e-5)
+    np.testing.assert_array_equal(np.squeeze(got['pooled']), [[5, 7], [13, 15]])
+    assert got['void'] == [0] * 7
+    assert np.abs(flat(got['void step'])).max() == 0
+    assert all(np.isfinite(flat(c)).all() and np.abs(flat(c)).max() < 1e-3 for c in got['certain'])
+    # down the gradient, from scores that are those of p
+    step = np.array([[1 - 0.5, -0.25, -0.25], [-0.5 * 3, (1 - 0.25) * 3, -0.25 * 3], [0, 0, 0]]) / 2
+    np.testing.assert_allclose(np.squeeze(got['step']), step, atol=1e-6)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_killed_networks_from_scratch_go_on_to_the_same_weights(backend, told):
+    "Else a killed training is lost, or ends in another network."
+    (apart,) = found({backend: told[backend]}, 'resumed')
+    assert sum(map(len, apart.values())) == 7
+    assert apart == {name: dict.fromkeys(each, 0) for name, each in apart.items()}

@@ -2,30 +2,12 @@
 
 import resource
 import sys
-from types import SimpleNamespace
 
 import pytest
 from conftest import run
 
 from voc_cv.data import open_voc, toy_voc, write_kaggle, write_voc
-from voc_cv.run import main
 from voc_cv.submit import write_submission
-
-
-@pytest.fixture
-def here(capsys):
-    "The command `voc_cv` in this process, which has loaded already what it needs."
-
-    def call(*args):
-        capsys.readouterr()
-        try:
-            code = main([*map(str, args)])
-        except SystemExit as e:  # of argparse
-            code = e.code
-        said = capsys.readouterr()
-        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
-
-    return call
 
 
 @pytest.fixture(scope='module')

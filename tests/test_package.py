@@ -201,6 +201,17 @@ def test_workflows_may_only_read_and_name_versions():
         assert all('timeout-minutes' in job for job in jobs), f'{path.name}: a job without an end'
 
 
+def test_slow_tests_run_each_week():
+    "Else what is not tested for each change is tested by nobody."
+    flow = yaml.safe_load((ROOT / '.github/workflows/test.yml').read_text())
+    assert 'cron' in flow[True]['schedule'][0]  # YAML reads the key `on` as yes
+    given = flow['jobs']['test']['env']['VOC_CV_SLOW']
+    assert given == "${{ github.event_name == 'schedule' && '1' || '' }}"
+    assert flow['jobs']['test']['steps'][-1]['run'] == 'bash .ci/run'
+    assert 'VOC_CV_SLOW' in (ROOT / 'tests/conftest.py').read_text()
+    assert '\nmake test' in (ROOT / '.ci/run').read_text(), 'which hands its environment on'
+
+
 def test_what_contributing_names_is_there():
     "Else a newcomer's first command fails."
     text = (ROOT / 'CONTRIBUTING.md').read_text()

@@ -13,6 +13,7 @@ import threading
 import time
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, run
@@ -86,11 +87,11 @@ def test_executed_notebooks_hold_no_lessons(smoke):
         assert not [c.id for c in cells if c.id.endswith('-lesson')], path.name
 
 
-def test_a_submission_is_sound_and_scores_as_the_stages_say(smoke, command):
+def test_a_submission_is_sound_and_scores_as_the_stages_say(smoke, here):
     "Else the contest refuses it, or gives another score than the report."
-    check = command('check', smoke / 'submission.csv')
+    check = here('check', smoke / 'submission.csv')
     assert check.returncode == 0 and 'sound: 48 rows' in check.stdout, check.stdout + check.stderr
-    score = command('score', smoke / 'submission.csv')
+    score = here('score', smoke / 'submission.csv')
     said = {line.split()[0]: float(line.split()[1]) for line in score.stdout.splitlines()}
     scores = json.loads((smoke / 'scores.json').read_text())
     assert said['segmentation'] == pytest.approx(
@@ -101,83 +102,83 @@ def test_a_submission_is_sound_and_scores_as_the_stages_say(smoke, command):
     )
 
 
-def test_a_second_run_keeps_everything(smoke, command):
+def test_a_second_run_keeps_everything(smoke, here):
     "Else the same command trains everything again."
-    done = command('run', '--out', smoke, *SMALL)
+    done = here('run', '--out', smoke, *SMALL)
     assert done.returncode == 0 and done.stdout.count('unchanged, kept') == 7, (
         done.stdout + done.stderr
     )
 
 
-def test_a_damaged_result_is_made_again(smoke, command):
+def test_a_damaged_result_is_made_again(smoke, here):
     "Else a damaged mask is submitted because its stage counts as done."
     mask = next((smoke / 'postprocess' / 'val').glob('*.png'))
     whole = mask.read_bytes()
     mask.write_bytes(whole[:20])
-    done = command('run', '--out', smoke, *SMALL)
+    done = here('run', '--out', smoke, *SMALL)
     assert done.returncode == 0 and mask.read_bytes() == whole
     assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(' s')] == [
         '04_postprocess'
     ]
 
 
-def test_trained_classifiers_answer_the_same_in_another_run(smoke, command, tmp_path):
+@pytest.mark.parametrize('name', ['cnn', 'vit', 'head'])
+def test_trained_classifiers_answer_the_same_when_they_are_loaded(smoke, name):
     "Else a model that was saved answers otherwise when it is loaded."
-    done = command(
-        'run',
-        '--out',
-        tmp_path / 'run',
-        '--only',
-        '02',
-        *SMALL,
-        '-p',
-        f'trained={smoke / "models"}',
-    )
+    from voc_cv.classify import open_parts, train_or_load
+
+    about = json.loads((smoke / '.stages/02_classify.json').read_text())['parameters']
+    parts = open_parts(*(about[k] for k in ('root', 'split', 'limit', 'tune', 'seed')))
+    _, told = train_or_load(name, parts, str(smoke / 'models'), {}, '', 0, 0)
+    assert told.history is None, 'nothing was trained again'
+    check_alike(name, smoke, told.reported)
+
+
+def check_alike(name, smoke, again):
+    "What a classifier of a run has answered, and what it answers once it is loaded."
+    first = pd.read_csv(smoke / 'classify' / f'{name}_val.csv', index_col='Id')
+    if name != 'cnn':
+        assert again.index.equals(first.index) and again.columns.equals(first.columns)
+        np.testing.assert_allclose(again, first, atol=2e-4)
+    # after a single step the CNN's moving averages are far off and its logits in the
+    # hundreds, so that the order of float sums shows here and there
+    else:
+        assert (first - again).abs().to_numpy().mean() < 0.02 < first.to_numpy().std()
+
+
+@pytest.mark.slow
+def test_trained_classifiers_serve_another_run(smoke, command, tmp_path):
+    "Else `trained=` trains everything again, or answers otherwise."
+    out = tmp_path / 'run'
+    trained = '-p', f'trained={smoke / "models"}'
+    done = command('run', '--out', out, '--only', '02', *SMALL, *trained)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     for name in ('cnn', 'vit', 'head'):
-        first, again = (
-            pd.read_csv(out / 'classify' / f'{name}_val.csv', index_col='Id')
-            for out in (smoke, tmp_path / 'run')
-        )
-        if name != 'cnn':
-            pd.testing.assert_frame_equal(first, again, atol=2e-4)
-        # after a single step the CNN's moving averages are far off and its logits in the
-        # hundreds, so that the order of float sums shows here and there
-        else:
-            assert (first - again).abs().to_numpy().mean() < 0.02 < first.to_numpy().std()
-    cells = nbformat.read(tmp_path / 'run' / '02_classify.ipynb', as_version=4).cells
+        check_alike(name, smoke, pd.read_csv(out / f'classify/{name}_val.csv', index_col='Id'))
+    cells = nbformat.read(out / '02_classify.ipynb', as_version=4).cells
     assert not any(
         'image/png' in o.get('data', {}) for c in cells if c.id == 'run-curves' for o in c.outputs
     ), 'nothing was trained again'
 
 
-def test_a_contest_with_hidden_truth_ends_in_a_submission(command, tmp_path):
+def test_a_contest_with_hidden_truth_ends_in_a_submission(command, here, tmp_path):
     "Else the contest itself, whose truth nobody has, cannot be entered."
     from voc_cv.data import toy_voc, write_kaggle
 
-    write_kaggle(
-        tmp_path / 'the contest', toy_voc(24), toy_voc(5, split='test'), hide_test=True
-    )  # a path with a space, too
-    done = command(
-        'run',
-        '--params',
-        ROOT / 'params' / 'kaggle.yaml',
-        '--root',
-        tmp_path / 'the contest',
-        '--out',
-        tmp_path / 'run',
-        *SMALL,
-        '-p',
-        'models=cnn head',  # one from scratch, one on a backbone; the ViT is learned like the CNN
-    )
+    root, out = tmp_path / 'the contest', tmp_path / 'run'  # a path with a space, too
+    write_kaggle(root, toy_voc(24), toy_voc(5, split='test'), hide_test=True)
+    given = '--params', ROOT / 'params' / 'kaggle.yaml', '--root', root, '--out', out
+    one = '-p', 'models=head'  # those from scratch are learned alike, see `smoke`
+    stages = [word for stage in NAMES if stage != '01_augment' for word in ('--only', stage)]
+    done = command('run', *given, *SMALL, *one, *stages)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    check = command('check', tmp_path / 'run' / 'submission.csv')
+    check = here('check', out / 'submission.csv')
     assert check.returncode == 0 and 'sound: 10 rows' in check.stdout, check.stdout + check.stderr
-    assert set(json.loads((tmp_path / 'run' / 'scores.json').read_text())) == {
+    assert set(json.loads((out / 'scores.json').read_text())) == {
         '00_data',
         '05_attack',
     }, 'nothing is scored that nobody knows'
-    assert command('score', tmp_path / 'run' / 'submission.csv').returncode == 2
+    assert here('score', out / 'submission.csv').returncode == 2
 
 
 def tiny(folder, **stages):

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 
+import pandas as pd
 import pytest
 from conftest import BIN, ROOT, run, tiny_segformer
 from PIL import Image
@@ -99,6 +100,20 @@ def test_links_lead_to_a_heading_or_a_file():
         for head in re.findall(r'^#+ (.*)$', TEXT, re.M)
     }
     assert {*re.findall(r'\]\(#([^)]+)\)', TEXT)} <= heads
+
+
+def test_what_a_run_prints_is_what_was_measured():
+    "Else a reader waits five minutes for figures that the README has made up."
+    shown = re.search(r'```text\n(.*?)```', TEXT, re.S)[1]
+    table = pd.read_csv(ROOT / 'results/toy.csv').set_index(['line', 'score']).value
+    for line in ('02 head', '03 decoder', '06 submission'):
+        kind, name = line.split()
+        part = re.search(rf'^{kind}_\w+\n(.*?)\n\n', shown, re.S | re.M)[1]
+        said = re.search(rf'^{name} .*$', part, re.M)[0].split()
+        for value in table[line]:
+            assert f'{value:.4g}' in said, f'{line}: {value} is not in {said}'
+    seconds = table[[stage for stage, score in table.index if score == 'seconds']].sum()
+    assert round(seconds / 60) == 4 and 'it takes four (`results/toy.csv`)' in TEXT
 
 
 def test_a_stage_is_a_plain_papermill_notebook(tmp_path):
