@@ -3,6 +3,7 @@
 # make run DATA=folder segmenter=M detector=D  with pretrained models: hub ids or local folders (a detector also as .onnx)
 # make test                         everything that CI checks
 # make soak                         kills, full disks, hostile and random files, a quarter of an hour
+# make setup                        .venv with everything in it, two to three minutes
 # make lint                         its quick part: form, lint and types, half a minute
 # make lab                          the notebooks in JupyterLab
 # make site                         the site of all notebooks, guides and modules, in build/site/html
@@ -22,7 +23,9 @@ run: $(VENV)/ready
 	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $${RUN_DETECTOR:+-p "detector=$$RUN_DETECTOR"} $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+setup: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(BIN)/python -m pytest tests/test_form.py -q $(ARGS)
@@ -56,11 +59,11 @@ $(VENV)/ready: requirements.lock settings.ini setup.py
 	@echo 'Setting up $(VENV) from requirements.lock: about 180 packages, a few minutes ...'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock  # what is imported is compiled then
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-.PHONY: run test soak lint lab site export bench clean
+.PHONY: run test setup soak lint lab site export bench clean

@@ -1,16 +1,23 @@
-"""What the tests share, and the closing line: `N passed, N failed`, alone and last."""
+"""What the tests share; what a user would lose, shown with each failure; and the closing line:
+`N passed, N failed`, alone and last."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 counts = {'passed': 0, 'failed': 0}
+SLOW = os.environ.get('VOC_CV_SLOW', '') not in ('', '0')
+FIRST = (  # the files that take longest, so that no worker begins one when all else is done
+    'test_notebooks', 'test_pipeline', 'test_original', 'test_resume_keras', 'test_ray',
+    'test_backends', 'test_segmenter', 'test_resume_segment', 'test_trust_runs', 'test_sweep',
+)  # fmt: skip
 # a thread that waits for others shall sleep: spinning, it takes their core on a busy machine
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
@@ -78,6 +85,50 @@ def tiny_segformer(folder, **more):
 def command():
     "The command `voc_cv` in a process of its own."
     return lambda *args, **kwargs: run(BIN / 'voc_cv', *args, **kwargs)
+
+
+@pytest.fixture
+def here(capsys):
+    "The command `voc_cv` in this process, which has loaded already what it needs."
+
+    from voc_cv.run import main
+
+    def call(*args):
+        capsys.readouterr()
+        try:
+            code = main([*map(str, args)])
+        except SystemExit as e:  # of argparse
+            code = e.code
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
+
+
+def loss(test):
+    "What a user would lose: what follows the `Else` that begins a test's docstring, or ''."
+    first = ' '.join((test.__doc__ or '').partition('\n\n')[0].split())
+    return first.removeprefix('Else ') if first.startswith('Else ') else ''
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    lost = loss(getattr(item, 'function', None))
+    if report.failed and lost:
+        report.sections.append(('What a user would lose', f'As it is now, {lost}'))
+
+
+def pytest_configure(config):
+    said = 'slow: has a quick sibling, and runs with VOC_CV_SLOW=1 only, as CI does each week'
+    config.addinivalue_line('markers', said)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 99)
+    for item in items:
+        if item.get_closest_marker('slow') and not SLOW:
+            item.add_marker(pytest.mark.skip(reason='minutes; VOC_CV_SLOW=1 runs it'))
 
 
 def pytest_runtest_logreport(report):

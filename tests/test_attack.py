@@ -59,6 +59,7 @@ def trained():
 @pytest.mark.parametrize('norm, eps', [('linf', 0.1), ('l2', 0.8)])
 @pytest.mark.parametrize('targeted', [False, True])
 def test_pgd_is_foolbox_pgd(trained, norm, eps, targeted):
+    "Else what is called PGD here is not what papers mean, and its figures compare with nobody's."
     net, x, y = (
         copy.deepcopy(trained[0]).double(),
         trained[1].double(),
@@ -85,6 +86,7 @@ def test_pgd_is_foolbox_pgd(trained, norm, eps, targeted):
 
 
 def test_fgsm_is_foolbox_fgsm(trained):
+    "Else what is called FGSM here is not what papers mean, and its figures compare with nobody's."
     net, x, y = trained
     theirs = foolbox.attacks.LinfFastGradientAttack().run(
         foolbox.PyTorchModel(net, bounds=(0, 1), device='cpu'), x, y, epsilon=0.05
@@ -92,7 +94,8 @@ def test_fgsm_is_foolbox_fgsm(trained):
     torch.testing.assert_close(fgsm(net, x, y, 0.05), theirs, atol=1e-6, rtol=0)
 
 
-def test_they_are_torchattacks_too(trained):
+def test_attacks_are_those_of_torchattacks_or_as_strong(trained):
+    "Else a defence looks stronger here than anybody else's attacks would find it."
     torchattacks = pytest.importorskip('torchattacks')
     net, x, y = trained
     torch.testing.assert_close(
@@ -123,7 +126,8 @@ def test_they_are_torchattacks_too(trained):
     assert kept[0] <= kept[1] + 0.05, kept
 
 
-def test_stronger_attacks_are_stronger(trained):
+def test_more_effort_fools_at_least_as_many(trained):
+    "Else the hours of a stronger attack are spent on a weaker one."
     net, x, y = trained
     kept = {
         name: is_right(net, adv, y).float().mean().item()
@@ -143,6 +147,7 @@ def test_stronger_attacks_are_stronger(trained):
 
 
 def test_early_stopping_fools_as_many_and_stays_nearer(trained):
+    "Else images are changed more than they have to be to fool."
     net, x, y = trained
     stop, go = (pgd(net, x, y, 0.1, 0.01, 20, random_start=False, stop=s) for s in (True, False))
     assert not (is_right(net, stop, y) & ~is_right(net, go, y)).any(), (
@@ -170,7 +175,8 @@ def run_cells(out, *ids, **values):
     return scope
 
 
-def test_a_photograph_and_a_class_of_ones_own(tmp_path, monkeypatch):
+def test_a_photograph_and_a_class_of_ones_own_are_attacked(tmp_path, monkeypatch):
+    "Else one names a photograph and a class, and the figures show others."
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(plt, 'show', lambda: None)
@@ -212,6 +218,7 @@ def test_a_photograph_and_a_class_of_ones_own(tmp_path, monkeypatch):
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(tmp_path, value, error, says):
+    "Else a mistyped parameter of an attack ends in nonsense that looks like a result."
     with pytest.raises(error, match=says):
         run_cells(tmp_path, 'run', **value)
     assert not (tmp_path / 'scores.json').exists()

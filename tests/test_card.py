@@ -46,6 +46,7 @@ def photo(tmp_path_factory):
 
 
 def test_a_classifier_is_loaded_by_its_card_s_lines(tmp_path, photo):
+    "Else whoever is sent a model copies lines from its card that do not work."
     from voc_cv.classify import Classifier, Head, Heads, load_classifier, save_classifier
 
     torch.manual_seed(0)
@@ -59,6 +60,7 @@ def test_a_classifier_is_loaded_by_its_card_s_lines(tmp_path, photo):
 
 
 def test_a_segmenter_of_transformers_is_loaded_by_its_card_s_lines(tmp_path, photo):
+    "Else the card's lines do not work, or tell the world a folder of one's own machine."
     folder = tiny_segformer(tmp_path / 'tiny')
     text = with_card(folder, began_with='/data/ann/segformer')
     mask = run_lines(text, folder, photo)
@@ -67,6 +69,7 @@ def test_a_segmenter_of_transformers_is_loaded_by_its_card_s_lines(tmp_path, pho
 
 
 def test_a_decoder_is_loaded_with_its_card(tmp_path, photo):
+    "Else a decoder that has got a card can no longer be loaded."
     from voc_cv.segment import Decoder, PyramidSegmenter, load_decoder, save_decoder
 
     torch.manual_seed(0)
@@ -80,7 +83,8 @@ def test_a_decoder_is_loaded_with_its_card(tmp_path, photo):
     assert run_lines(text, tmp_path / 'd', photo).shape == skimage.data.chelsea().shape[:2]
 
 
-def test_the_head_is_what_the_hub_reads(tmp_path):
+def test_the_card_s_head_is_what_the_hub_reads(tmp_path):
+    "Else the hub shows a published model without licence, data and score."
     folder = tiny_segformer(tmp_path / 'tiny')
     text = with_card(folder, scores={'Dice': .8, 'Dice 95 %': '0.7 to 0.9', 'images': 2},
                      license='mit', parameters={'a|b': 'x\ny'})
@@ -92,7 +96,8 @@ def test_the_head_is_what_the_hub_reads(tmp_path):
     assert '| Dice | 0.8 | 0.7 to 0.9 |' in text and 'x y' in text
 
 
-def test_a_card_in_place_of_a_card(tmp_path):
+def test_a_new_card_takes_the_place_of_the_old_one(tmp_path):
+    "Else a model that was scored again goes on showing what its old card said."
     folder = tiny_segformer(tmp_path / 'tiny')
     with_card(folder)
     assert 'Nobody has measured any' not in with_card(folder, scores={'Dice': .1})

@@ -36,7 +36,10 @@ def backbone(tmp_path, monkeypatch):
     return str(tmp_path / 'vit')
 
 
-def test_original_head_on_a_transformer(classify, parts, backbone, tmp_path):
+def test_the_original_s_head_on_a_transformer_trains_and_is_kept(
+    classify, parts, backbone, tmp_path
+):
+    "Else the original's recipe is repeated with another head, and its figures mean something else."
     plan = classify.training_plan(hidden=8, head_dropout=0.1, copies=1)
     model, told = classify.train_or_load(
         'head-softmax', parts, '', {'head': 2}, backbone, 0, 0, plan
@@ -57,7 +60,8 @@ def test_original_head_on_a_transformer(classify, parts, backbone, tmp_path):
 
 
 @pytest.mark.parametrize('precision', ['float32', 'bf16'])
-def test_unfrozen_transformer_in_either_precision(classify, parts, backbone, precision):
+def test_an_unfrozen_transformer_trains_in_either_precision(classify, parts, backbone, precision):
+    "Else bf16 gives a broken network, or the same seed no longer gives the same training."
     plan = classify.training_plan(precision=precision, lr=1e-3)
     model, told = classify.unfrozen_witness(backbone, parts, 1, 1, 0, plan)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -71,6 +75,7 @@ def test_unfrozen_transformer_in_either_precision(classify, parts, backbone, pre
 
 
 def test_originals_keep_a_softmax_and_leave_the_last_bias(classify, parts, monkeypatch):
+    "Else a comparison with the original is one with another recipe."
     vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
     cnn = partial(classify.build_cnn, width=0.02)
     monkeypatch.setattr(classify, 'SCRATCH', {'vit': (vit, 24), 'cnn': (cnn, 64)})
@@ -97,6 +102,7 @@ def test_originals_keep_a_softmax_and_leave_the_last_bias(classify, parts, monke
 
 
 def test_policy_of_precision_is_put_back_even_after_an_error(classify):
+    "Else whatever is trained after a failed bf16 training runs in bf16, and nobody is told."
     import keras
 
     with pytest.raises(KeyError), classify.keras_precision(True):
@@ -106,6 +112,7 @@ def test_policy_of_precision_is_put_back_even_after_an_error(classify):
 
 
 def test_threads_are_let_go_when_a_training_ends_early(classify):
+    "Else a training that has ended goes on reading all its images."
     made = []
     batches = classify.ahead(lambda i: made.append(i) or i, range(100), 2)
     assert [next(batches), next(batches)] == [0, 1]
@@ -114,6 +121,7 @@ def test_threads_are_let_go_when_a_training_ends_early(classify):
 
 
 def test_an_error_while_reading_reaches_the_training(classify):
+    "Else a damaged image hangs a training, or is passed over without a word."
     def broken(i):
         if i == 3:
             raise ValueError('image 3 is damaged')

@@ -23,7 +23,8 @@ def sets(tmp_path_factory):
     return folder
 
 
-def test_help(command):
+def test_every_command_has_its_help(command):
+    "Else one has to read the source to use the command."
     done = command('--help')
     words = 'run sweep compare predict finetune export info check score'.split()
     assert done.returncode == 0 and all(word in done.stdout for word in words)
@@ -46,7 +47,8 @@ HEAVY = {
 
 
 @pytest.mark.parametrize('module', ['files', 'run'])
-def test_import_is_light(module):
+def test_importing_the_command_loads_nothing_heavy(module):
+    "Else each `voc_cv --help` waits for frameworks."
     done = run(sys.executable, '-c', f'import sys, voc_cv.{module}; print(*sys.modules)')
     assert done.returncode == 0 and not HEAVY & set(done.stdout.split()), HEAVY & set(
         done.stdout.split()
@@ -54,6 +56,7 @@ def test_import_is_light(module):
 
 
 def test_help_answers_at_once(command):
+    "Else each `voc_cv --help` takes seconds."
     def seconds():
         "Of the processor: they grow less than those on the clock when the machine is busy."
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -86,24 +89,37 @@ def test_help_answers_at_once(command):
         (('score', 'nowhere.csv'), 'say which data'),
     ],
 )
-def test_refusals(command, tmp_path, args, said):
-    done = command(*args, cwd=tmp_path)
+def test_a_mistake_in_a_command_is_refused_with_a_hint_and_leaves_nothing(
+    here, tmp_path, monkeypatch, args, said
+):
+    "Else a typing error costs a run, or ends in a traceback."
+    monkeypatch.chdir(tmp_path)
+    done = here(*args)
     assert done.returncode == 2 and said in done.stderr, done.stderr
     assert 'Traceback' not in done.stderr
     assert not [*tmp_path.iterdir()], 'a refused command leaves nothing'
 
 
-def test_info(command, sets):
+def test_a_refusal_is_the_exit_status_of_the_process(command, tmp_path):
+    "Else a script goes on after a command that was refused."
+    done = command('run', '-p', '03_segment.epoch=3', cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'epochs'?" in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr and not [*tmp_path.iterdir()]
+
+
+def test_info_says_how_much_there_is_and_that_it_is_sound(here, sets):
+    "Else nobody knows before a long run whether the data is whole."
     for name in ('devkit', 'contest'):
-        done = command('info', sets / name)
+        done = here('info', sets / name)
         assert (
             done.returncode == 0 and done.stdout.endswith('sound\n') and '4 images' in done.stdout
         ), done.stdout + done.stderr
 
 
-def test_both_layouts_give_the_same_scores(command, sets):
+def test_both_layouts_give_the_same_scores(here, sets):
+    "Else scores depend on the folders that the same images lie in."
     answers = [
-        command('score', sets / 'submission.csv', '--root', sets / name)
+        here('score', sets / 'submission.csv', '--root', sets / name)
         for name in ('devkit', 'contest')
     ]
     assert all(a.returncode == 0 for a in answers), answers
@@ -114,24 +130,26 @@ def test_both_layouts_give_the_same_scores(command, sets):
     )  # one of three is all wrong
 
 
-def test_submission_of_another_data_set(command, sets):
-    done = command('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
+def test_a_submission_to_another_data_set_is_noticed(here, sets):
+    "Else the answer to the wrong images is sent to the contest."
+    done = here('check', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train')
     assert done.returncode == 1 and 'answers another data set' in done.stdout
     assert (
-        command(
+        here(
             'score', sets / 'submission.csv', '--root', sets / 'devkit', '--split', 'train'
         ).returncode
         == 2
     )
 
 
-def test_unknown_truth_cannot_be_scored(command, sets, tmp_path):
+def test_unknown_truth_cannot_be_scored(here, sets, tmp_path):
+    "Else a score is made up where nobody knows the truth."
     write_kaggle(
         tmp_path / 'hidden',
         open_voc(sets / 'contest', 'train'),
         open_voc(sets / 'contest', 'test'),
         hide_test=True,
     )
-    assert command('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
-    done = command('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
+    assert here('check', sets / 'submission.csv', '--root', tmp_path / 'hidden').returncode == 0
+    done = here('score', sets / 'submission.csv', '--root', tmp_path / 'hidden')
     assert done.returncode == 2 and 'has no truth' in done.stderr

@@ -26,6 +26,7 @@ def made_run(folder, dice, seconds=None, **parameters):
 
 
 def test_runs_of_any_origin_are_compared(tmp_path, command):
+    "Else a colleague's run cannot be laid beside one's own."
     made_run(tmp_path / 'monday/mine', 0.4, 30.0, loss='dice', size=128, out='here')
     made_run(tmp_path / 'tuesday/mine', 0.5, 20.0, loss='<b>focal</b>', size=128, out='there')
     made_run(tmp_path / 'sent', 0.45, loss='dice', size=160)
@@ -45,6 +46,7 @@ def test_runs_of_any_origin_are_compared(tmp_path, command):
 
 
 def test_what_cannot_be_compared_is_said(tmp_path, command):
+    "Else a mistyped folder gives an empty table instead of a sentence."
     (tmp_path / 'empty').mkdir()
     for args, said in (
         (['nowhere'], 'nowhere: there is no such folder'),
@@ -59,6 +61,7 @@ def test_what_cannot_be_compared_is_said(tmp_path, command):
 
 
 def test_a_run_that_is_not_finished_has_no_scores_of_that_stage(tmp_path):
+    "Else a run that did not end is judged by what an earlier one has left."
     made_run(tmp_path / 'runs/a', 0.4, 1.0, size=1)
     made_run(tmp_path / 'runs/b', 0.5, 1.0, size=2)
     write_note(tmp_path / 'runs/b', '03_segment', {'key': '', 'files': {}})
@@ -100,6 +103,7 @@ def sweep(tmp_path):
 
 
 def test_shared_stages_are_made_once_and_every_run_is_whole(sweep):
+    "Else a sweep trains the same network once a run, or leaves runs that lack files."
     folder, make = sweep
     vary = '{first.x: [1, 2], second.y: [3, 5]}'
     table = make(vary)
@@ -116,6 +120,7 @@ def test_shared_stages_are_made_once_and_every_run_is_whole(sweep):
 
 
 def test_a_shared_stage_that_fails_is_tried_once(sweep):
+    "Else what fails after an hour fails again for each run of the sweep."
     folder, make = sweep
     table = make('{first.x: [13], second.y: [1, 2, 3]}')
     assert (folder / 'journal').read_text().split('\n')[:-1] == ['first x-13-y-1']
@@ -124,6 +129,7 @@ def test_a_shared_stage_that_fails_is_tried_once(sweep):
 
 
 def test_a_take_over_that_was_cut_off_is_no_result(sweep, monkeypatch):
+    "Else a run that was copied by half, or from a damaged one, counts as done."
     folder, make = sweep
     make('{second.y: [3]}')
     source, target = folder / 'runs/y-3', folder / 'runs/other'

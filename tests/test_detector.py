@@ -13,7 +13,8 @@ AT_HAND = MODEL.is_file() and PHOTOGRAPHS.is_dir()
 
 
 @pytest.mark.skipif(not AT_HAND, reason='the real model and photographs are not at hand')
-def test_real_detector_knows_photographs():
+def test_a_real_detector_knows_photographs():
+    "Else a good detector finds little here, and nobody knows that we fed it wrongly."
     data, model = open_voc(PHOTOGRAPHS, 'val', 40), load_detector(MODEL, device='cpu')
     found = detect(data, model, batch=8)
     assert mean_ap(data.labels, detector_scores(found, data.ids)) > 0.8
@@ -31,7 +32,8 @@ def test_real_detector_knows_photographs():
 
 
 @pytest.mark.parametrize('bytes', [b'', b'not a model' * 99])
-def test_file_that_is_no_model_is_refused_by_name(tmp_path, bytes):
+def test_a_file_that_is_no_model_is_refused_by_name(tmp_path, bytes):
+    "Else a download that was cut off ends in a page of a library's own words."
     (tmp_path / 'broken.onnx').write_bytes(bytes)
     with pytest.raises(ValueError, match='broken.onnx cannot be read as an ONNX model'):
         detect(toy_voc(1), tmp_path / 'broken.onnx')

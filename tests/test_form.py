@@ -4,6 +4,8 @@ fails here and not at a reader."""
 import ast
 import json
 import re
+import shutil
+import sys
 
 import pytest
 from conftest import ROOT, run
@@ -60,7 +62,8 @@ def gaps(source, face):
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES.get)
-def test_cells_are_short(path):
+def test_exported_cells_are_short(path):
+    "Else a student meets a page of code where one thought was promised."
     for id, source, _ in exported(path):
         most = LONGEST_CLASS if re.search(r'^class ', source, re.M) else LONGEST
         assert len(source.splitlines()) <= most, (
@@ -82,6 +85,7 @@ CALLED = {*called_by_others()}
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES.get)
 def test_public_functions_say_what_they_take_and_give(path):
+    "Else whoever calls a function has to guess shapes and ranges."
     found = [
         f'{id}: {gap}' for id, source, public in exported(path) for gap in gaps(source, public)
     ]
@@ -90,6 +94,7 @@ def test_public_functions_say_what_they_take_and_give(path):
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES.get)
 def test_code_is_not_packed(path):
+    "Else a line has to be read three times to be understood."
     for id, _, source in code_cells(path):
         source = '\n'.join(
             '' if line.startswith(('%', '!')) else line for line in source.splitlines()
@@ -109,6 +114,7 @@ def test_code_is_not_packed(path):
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES.get)
 def test_lines_fit_the_page(path):
+    "Else a lesson has to be scrolled sideways to be read."
     wide = [
         f'{id}: {len(line)}'
         for id, _, source in code_cells(path)
@@ -118,11 +124,40 @@ def test_lines_fit_the_page(path):
     assert not wide, f'{path.name}: lines of over 100 characters in {wide}'
 
 
-def test_ruff():
+def test_ruff_finds_no_trap():
+    "Else traps and dead names stand in what newcomers learn from."
     done = run('ruff', 'check', '--no-cache', 'nbs', 'voc_cv', 'tests', 'bench', 'setup.py')
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_mypy():
+def test_mypy_finds_no_wrong_type():
+    "Else an editor shows types that are not so, and mistakes reach the user."
     done = run('mypy', '--no-error-summary')
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+TESTS = sorted(ROOT.glob('tests/test_*.py'))
+
+
+@pytest.mark.parametrize('path', TESTS, ids=lambda p: p.stem)
+def test_a_test_is_named_by_its_promise_and_says_what_a_user_would_lose(path):
+    "Else whoever sees a test fail has to find out why anybody should care."
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith('test'):
+            where = f'{path.name}, line {node.lineno}: {node.name}'
+            assert len(node.name.split('_')) > 2, f'{where}: a promise has a verb'
+            first = (ast.get_docstring(node) or '').partition('\n\n')[0]
+            assert re.fullmatch(r'Else \S.{15,}\.', first, re.S), f'{where}: "Else ..." is missing'
+
+
+def test_a_failed_test_says_what_a_user_would_lose(tmp_path):
+    "Else a failure is a line of code and a value, and nobody knows whom it hurts."
+    shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
+    doc = '"""Else nobody\n    can count.\n\n    Why."""'
+    bad = f'def test_one_is_two():\n    {doc}\n    assert 1 == 2\n'
+    (tmp_path / 'test_bad.py').write_text(bad + bad.replace('two', 'one').replace('2', '1'))
+    plain = {'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
+    done = run(sys.executable, '-m', 'pytest', '-q', cwd=tmp_path, **plain)
+    assert done.stdout.count('What a user would lose') == 1, done.stdout
+    assert 'As it is now, nobody can count.\n' in done.stdout
+    assert done.stdout.splitlines()[-1] == '1 passed, 1 failed'

@@ -41,7 +41,8 @@ def array(root, kind, i):
     return root / f'train/{kind}/train_toy_train_0000{i}.npy'
 
 
-def test_damaged_contest_is_reported_whole(contest):
+def test_a_damaged_contest_is_reported_whole(contest):
+    "Else the damages of a download come to light one by one, a run each."
     array(contest, 'img', 0).unlink()
     np.save(array(contest, 'img', 1), np.array([{'run': 'me'}], object), allow_pickle=True)
     with open(array(contest, 'seg', 2), 'wb') as f:
@@ -60,7 +61,8 @@ def test_damaged_contest_is_reported_whole(contest):
     assert len(problems) == 6
 
 
-def test_damaged_devkit_is_reported_whole(devkit):
+def test_a_damaged_devkit_is_reported_whole(devkit):
+    "Else the damages of a download come to light one by one, a run each."
     picture = devkit / 'JPEGImages/toy_train_00000.png'
     Image.open(picture).save(devkit / 'JPEGImages/toy_train_00000.jpg')
     picture.unlink()
@@ -84,12 +86,14 @@ def test_damaged_devkit_is_reported_whole(devkit):
 
 
 def test_one_missing_mask_is_missed(contest):
+    "Else an image that should count is left out, and nobody is told."
     array(contest, 'seg', 2).unlink()
     problems = find_problems(open_voc(contest, 'train'))
     assert problems[['Id', 'kind']].values.tolist() == [['toy_train_00002', 'missing']]
 
 
-def test_shared_ids_and_unknown_masks_when_writing(tmp_path):
+def test_writing_keeps_shared_ids_apart_and_refuses_unknown_masks(tmp_path):
+    "Else one split's images overwrite another's, or a set is written with holes."
     train, test = toy_voc(2), toy_voc(2, split='test')
     same = VocDataset(
         train.ids,
@@ -110,6 +114,7 @@ def test_shared_ids_and_unknown_masks_when_writing(tmp_path):
 
 
 def test_edited_labels_are_other_data(devkit):
+    "Else after labels were corrected a run keeps the results of the old ones."
     before = open_voc(devkit, 'train')
     (before.labels.astype(int) * 0).rename_axis('Id').to_csv(
         devkit / 'ImageSets/Segmentation/train_labels.csv'
@@ -118,7 +123,8 @@ def test_edited_labels_are_other_data(devkit):
     assert after.key != before.key and not after.labels.to_numpy().any()
 
 
-def test_labels_that_the_mask_does_not_bear_out(contest):
+def test_labels_that_the_mask_does_not_bear_out_are_found(contest):
+    "Else a slip in the labels is learned, and nobody is told."
     labels = pd.read_csv(table(contest), index_col='Id')
     labels.loc['toy_train_00002', 'sofa'] = 1 - labels.loc['toy_train_00002', 'sofa']
     labels.to_csv(table(contest))
@@ -141,19 +147,22 @@ def test_labels_that_the_mask_does_not_bear_out(contest):
         (lambda t: t.iloc[:0], 'is empty'),
     ],
 )
-def test_label_tables(contest, spoil, said):
+def test_label_tables_with_mistakes_are_refused(contest, spoil, said):
+    "Else labels with missing, doubled or unreadable entries are trained on."
     spoil(pd.read_csv(table(contest), index_col='Id')).to_csv(table(contest))
     with pytest.raises(ValueError, match=said):
         open_voc(contest, 'train')
 
 
 def test_columns_in_another_order_are_the_same(contest):
+    "Else cats are learned as cows because a spreadsheet has sorted the columns."
     before = open_voc(contest, 'train').labels
     pd.read_csv(table(contest), index_col='Id')[list(reversed(VOC_CLASSES))].to_csv(table(contest))
     pd.testing.assert_frame_equal(open_voc(contest, 'train').labels, before)
 
 
 def test_masks_of_minus_one_are_unknown(contest):
+    "Else a truth that is hidden is taken for a class."
     for i in range(6):
         np.save(
             array(contest, 'seg', i), np.full(np.load(array(contest, 'seg', i)).shape, -1, np.int8)
@@ -164,7 +173,8 @@ def test_masks_of_minus_one_are_unknown(contest):
     assert data[0].mask is None and data[0].labels is None and data.labels is None
 
 
-def test_no_data_set(tmp_path):
+def test_a_folder_that_is_no_data_set_is_refused_with_what_was_expected(tmp_path):
+    "Else a wrong path ends in an error that does not say what was wanted."
     (tmp_path / 'readme.txt').touch()
     with pytest.raises(ValueError, match='is no data set. Expected JPEGImages'):
         open_voc(tmp_path)
@@ -172,7 +182,8 @@ def test_no_data_set(tmp_path):
         open_voc(tmp_path / 'nowhere')
 
 
-def test_repeated_and_unknown_splits(devkit):
+def test_repeated_images_and_unknown_splits_are_refused(devkit):
+    "Else an image counts twice, or a mistyped split gets no hint of those that there are."
     lists = devkit / 'ImageSets/Segmentation'
     (lists / 'twice.txt').write_text('toy_train_00000\ntoy_train_00000\n')
     with pytest.raises(ValueError, match='more than once'):
@@ -182,12 +193,14 @@ def test_repeated_and_unknown_splits(devkit):
 
 
 def test_ids_cannot_leave_the_folder(devkit):
+    "Else a data set from elsewhere reads files that are none of its business."
     (devkit / 'ImageSets/Segmentation/escape.txt').write_text('../../secret\n')
     with pytest.raises(ValueError, match='must be a plain file name'):
         open_voc(devkit, 'escape')
 
 
-def test_huge_picture_is_refused_before_it_is_unfolded(tmp_path):
+def test_a_huge_picture_is_refused_before_it_is_unfolded(tmp_path):
+    "Else one picture of a download takes all the memory there is."
     Image.new('L', (30_000, 30_000)).save(tmp_path / 'bomb.png')
     start = time.time()
     for read in (read_image, read_mask):
@@ -206,7 +219,8 @@ def test_huge_picture_is_refused_before_it_is_unfolded(tmp_path):
         b'\x93NUMPY\x01\x00\x10\x00{"descr": "oops"',
     ],
 )
-def test_files_that_are_no_arrays(tmp_path, content):
+def test_files_that_are_no_arrays_are_refused_by_name(tmp_path, content):
+    "Else nobody says which of ten thousand files is damaged."
     (tmp_path / 'x.npy').write_bytes(content)
     with pytest.raises(ValueError, match='x.npy'):
         read_npy(tmp_path / 'x.npy', 'u', 3)

@@ -16,7 +16,6 @@ import websocket
 from conftest import BIN, ROOT, run
 
 NOTEBOOKS = sorted(p.name for p in ROOT.glob('nbs/*.ipynb'))
-SLOW = os.environ.get('VOC_CV_SLOW', '') not in ('', '0')
 
 
 def free_port():
@@ -136,6 +135,7 @@ def run_all(lab, name):
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_a_notebook_opens_without_a_message(lab, name):
+    "Else JupyterLab asks for a kernel, or warns, before a reader sees the first line."
     told = lab.ask(f'contents/{name}')
     assert not told.get('message'), f'{name}: the server warns: {told["message"]}'
     whole = told['content']
@@ -149,8 +149,10 @@ def test_a_notebook_opens_without_a_message(lab, name):
 
 
 def test_figures_are_shown_once_notebooks_are_trusted(lab):
-    """JupyterLab shows no SVG of a notebook that it does not trust; `make lab` says that it may,
-    and nothing in the files stands against it."""
+    """Else a reader of `make lab` sees no figures.
+
+    JupyterLab shows no SVG of a notebook that it does not trust; `make lab` says that it may, and
+    nothing in the files stands against it."""
     target = (ROOT / 'Makefile').read_text().partition('\nlab:')[2].partition('\n\n')[0]
     assert '$(BIN)/jupyter trust nbs/*.ipynb' in target
     done = run(BIN / 'jupyter', 'trust', *(ROOT / 'nbs' / n for n in NOTEBOOKS), **lab.places)
@@ -162,11 +164,13 @@ def test_figures_are_shown_once_notebooks_are_trusted(lab):
 
 
 def test_a_notebook_runs_in_the_lab(lab):
+    'Else "Run all cells" ends in an error where the command line does not.'
     failed = run_all(lab, 'files.ipynb')
     assert not failed, f'in JupyterLab a cell fails: {failed}'
 
 
 def test_the_cell_that_fails_is_named(lab):
+    "Else the check of notebooks in the lab passes whatever happens."
     session = open_session(lab, 'none.ipynb')
     channels = lab.socket(session['kernel']['id'])
     assert execute(channels, 'a = 1') == ''
@@ -175,8 +179,9 @@ def test_the_cell_that_fails_is_named(lab):
     lab.ask(f'sessions/{session["id"]}', 'DELETE')
 
 
-@pytest.mark.skipif(not SLOW, reason='minutes; VOC_CV_SLOW=1 runs it')
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_every_notebook_runs_in_the_lab(lab, name):
+    'Else "Run all cells" ends in an error where the command line does not.'
     failed = run_all(lab, name)
     assert not failed, f'in JupyterLab a cell fails: {failed}'

@@ -71,7 +71,8 @@ GOOD = {
 
 
 @pytest.mark.parametrize('kind', GOOD)
-def test_masks_that_mean_the_same(tmp_path, kind):
+def test_masks_that_mean_the_same_are_read_the_same(tmp_path, kind):
+    "Else masks that another tool has saved are learned as other classes."
     GOOD[kind].save(tmp_path / 'm.png')
     np.testing.assert_array_equal(read_mask(tmp_path / 'm.png'), MASK, strict=True)
 
@@ -94,13 +95,15 @@ BAD = {
 
 @pytest.mark.parametrize('kind', BAD)
 def test_masks_that_mean_nothing_are_refused(tmp_path, kind):
+    "Else masks in the colours of another data set are trained on as nonsense."
     picture, said = BAD[kind]
     picture.save(tmp_path / 'm.png')
     with pytest.raises(ValueError, match=f'm.png: .*{said}'):
         read_mask(tmp_path / 'm.png')
 
 
-def test_masks_of_few_bits(tmp_path):
+def test_masks_of_few_bits_are_read_or_refused_as_ambiguous(tmp_path):
+    "Else a mask without a palette turns aeroplanes into sheep."
     file = tmp_path / 'm.png'
     for bits, row, numbers in (
         (4, [0x0F, 0x72], [0, 15, 7, 2]),  # 7 as a shade is 119, which is nothing
@@ -140,20 +143,23 @@ IDS = ['000005', 'café', 'x.y']
         '000005.png\ncafé.jpg\n x.y \n\n'.encode(),
     ],
 )
-def test_lists_that_mean_the_same(devkit, raw):
+def test_lists_that_mean_the_same_are_read_the_same(devkit, raw):
+    "Else a list that was saved on Windows or a Mac finds no image."
     (devkit / 'ImageSets/Segmentation/train.txt').write_bytes(raw)
     data = open_voc(devkit)
     assert data.ids == IDS and [present(s.labels)[0] for s in data] == [*VOC_CLASSES[:3]]
 
 
-def test_files_whose_accents_are_apart(devkit):
+def test_files_whose_accents_are_apart_are_found(devkit):
+    "Else files that were copied from a Mac are missing."
     for folder in ('JPEGImages', 'SegmentationClass'):
         file = devkit / folder / 'café.png'
         file.rename(file.with_name(unicodedata.normalize('NFD', file.name)))
     assert present(open_voc(devkit)['café'].labels) == ['bicycle']
 
 
-def test_lists_that_are_none(devkit):
+def test_lists_that_are_none_are_refused_by_name(devkit):
+    "Else a readme or the list of one class is taken for a split."
     lists = devkit / 'ImageSets/Segmentation'
     (lists / 'readme.txt').write_text('See the web page.\n')
     (lists / 'cat_train.txt').write_text('000005 -1\ncafé  1\n', encoding='utf-8')
@@ -168,7 +174,8 @@ def test_lists_that_are_none(devkit):
     assert find_splits(devkit) == ['latin', 'train']  # the damaged one shall be seen by `info`
 
 
-def test_names_of_files(devkit):
+def test_files_of_other_endings_and_folders_are_found_unless_two_would_do(devkit):
+    "Else a camera's .PNG is missing, or one of two pictures is taken at random."
     masks = devkit / 'SegmentationClass'
     (masks / '000005.png').rename(masks / '000005.PNG')
     (devkit / 'JPEGImages/x.y.png').rename(devkit / 'JPEGImages/x.y.PNG')
@@ -183,6 +190,7 @@ def test_names_of_files(devkit):
 
 
 def test_missing_masks_are_said_aloud(devkit, capsys):
+    "Else a misnamed folder leaves a run without truth, and nobody says so."
     for file in (devkit / 'SegmentationClass').iterdir():
         file.rename(file.with_name(f'other {file.name}'))
     with pytest.warns(UserWarning, match='none of its 3 images has a mask .* hold 3 others'):
@@ -193,7 +201,8 @@ def test_missing_masks_are_said_aloud(devkit, capsys):
     assert 'none of its 3 images has a mask' in capsys.readouterr().out
 
 
-def test_a_set_for_detection(devkit):
+def test_a_set_for_detection_has_labels_without_masks(devkit):
+    "Else the larger half of VOC, which has labels only, cannot be used."
     main_lists = devkit / 'ImageSets/Main'
     (devkit / 'ImageSets/Segmentation/train.txt').rename(main_lists / 'train.txt')
     for k, name in enumerate(VOC_CLASSES):
@@ -218,8 +227,10 @@ def test_a_set_for_detection(devkit):
 
 @pytest.mark.filterwarnings('ignore:.*EXIF')
 @pytest.mark.parametrize('shown', [True, False])
-def test_turned_cameras(tmp_path, capsys, shown):
-    "Bright on the left as stored; where it is bright as the masks have it, there is a person."
+def test_photographs_of_turned_cameras_fit_their_masks(tmp_path, capsys, shown):
+    """Else a telephone's photographs lie sideways under their masks.
+
+    Bright on the left as stored; where it is bright as the masks have it, there is a person."""
     root = tmp_path / 'VOC'
     for folder in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
         (root / folder).mkdir(parents=True)
@@ -245,7 +256,8 @@ def test_turned_cameras(tmp_path, capsys, shown):
     )
 
 
-def test_a_folder_of_photographs(tmp_path, capsys):
+def test_a_plain_folder_of_photographs_is_a_data_set(tmp_path, capsys):
+    "Else photographs must be renamed and sorted before anything looks at them."
     folder = tmp_path / 'my photographs'
     for name in ('b/a.jpg', 'b/a.PNG', 'c d/Ünïcödé 猫.webp', '000005.gif', '.hidden/x.png'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -264,6 +276,7 @@ def test_a_folder_of_photographs(tmp_path, capsys):
 
 
 def test_results_of_a_prediction_are_no_photographs(tmp_path):
+    "Else a second prediction takes the masks of the first for photographs."
     Image.new('RGB', (5, 4)).save(tmp_path / 'a.png')
     results = tmp_path / 'predictions/masks'
     results.mkdir(parents=True)
@@ -273,6 +286,7 @@ def test_results_of_a_prediction_are_no_photographs(tmp_path):
 
 
 def test_what_we_write_is_what_we_read(tmp_path):
+    "Else converting a data set changes it."
     write_voc(tmp_path / 'set', train=toy_voc(3))
     again = open_voc(tmp_path / 'set')
     for a, b in zip(toy_voc(3), again, strict=True):

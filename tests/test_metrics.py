@@ -21,6 +21,7 @@ torchmetrics = pytest.importorskip('torchmetrics.functional.classification')
 
 @pytest.mark.parametrize('seed', range(5))
 def test_label_metrics_agree_with_torchmetrics(seed):
+    "Else mAP and F1 compare with nobody else's."
     rng = np.random.default_rng(seed)
     y = rng.random((80, 20)) < rng.uniform(0.03, 0.4, 20)
     y[0] = True  # torchmetrics counts classes without a positive; here each class has one
@@ -44,6 +45,7 @@ def test_label_metrics_agree_with_torchmetrics(seed):
 
 @pytest.mark.parametrize('seed', range(3))
 def test_mask_metrics_agree_with_torchmetrics(seed):
+    "Else mIoU and F-score compare with nobody else's."
     rng = np.random.default_rng(seed)
     values = np.array([0, 0, 0, *range(21), 255], np.uint8)
     truth = [rng.choice(values, shape) for shape in ((20, 30), (15, 9), (31, 8))]
@@ -75,7 +77,8 @@ def font_sizes(ax):
 
 
 @pytest.mark.parametrize('classes', [None, ['background', 'cat', 'dog']])
-def test_confusion_is_legible(classes):
+def test_a_confusion_matrix_is_legible(classes):
+    "Else twenty-one classes are drawn as a smear of digits."
     confusion = np.random.default_rng(0).integers(0, 100, (21, 21))
     ax = show_confusion(confusion, classes=classes)
     shown = classes or ['background', *VOC_CLASSES]
@@ -86,6 +89,7 @@ def test_confusion_is_legible(classes):
 
 
 def test_counts_show_the_classes_that_occur():
+    "Else empty bars hide those that say something."
     y = np.zeros((4, 20), bool)
     y[:3, 11] = y[3, 14] = True
     counts = detection_counts(y, np.roll(y, 1, axis=0))

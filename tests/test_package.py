@@ -62,13 +62,15 @@ def metadata(wheel):
     return email.message_from_bytes(wheel[name])
 
 
-def test_one_version_everywhere():
+def test_the_version_is_the_same_everywhere():
+    "Else a bug report and a citation name versions that mean two things."
     newest = re.search(r'^## (\d\S*)', (ROOT / 'CHANGELOG.md').read_text(), re.M)[1]
     cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version']
     assert CFG['version'] == voc_cv.__version__ == newest == str(cited)
 
 
 def test_a_run_finds_its_files_in_the_wheel(wheel):
+    "Else `pip install` gives a command that has no notebooks to run."
     share = f'voc_cv-{CFG["version"]}.data/data/share/voc_cv/'
     for stage in STAGES:
         name = f'nbs/{stage}.ipynb'
@@ -83,6 +85,7 @@ def test_a_run_finds_its_files_in_the_wheel(wheel):
 
 
 def test_the_wheel_holds_nothing_else(wheel):
+    "Else who installs it gets caches and somebody's runs as well."
     part = f'voc_cv-{CFG["version"]}'
     ours = 'voc_cv/', f'{part}.dist-info/', f'{part}.data/data/share/'
     assert all(name.startswith(ours) for name in wheel)
@@ -91,6 +94,7 @@ def test_the_wheel_holds_nothing_else(wheel):
 
 
 def test_the_sdist_is_the_source(sdist):
+    "Else it cannot be built from its source, or carries a working clone's rubbish."
     tops = {name.split('/')[0] for name in sdist}
     assert not tops & {'tests', 'runs', 'results', 'bench', '.venv', '.git', 'build', 'dist'}
     assert {p.relative_to(ROOT).as_posix() for p in NOTEBOOKS} <= sdist
@@ -101,6 +105,7 @@ def test_the_sdist_is_the_source(sdist):
 
 
 def test_metadata_say_what_a_reader_asks(metadata):
+    "Else pip installs it where it cannot run, and a package index shows no links."
     assert metadata['Name'] == 'voc_cv' and metadata['Version'] == CFG['version']
     assert metadata['License-Expression'] == 'Apache-2.0' and metadata['License-File'] == 'LICENSE'
     assert metadata['Requires-Python'] == '>=3.11'
@@ -118,7 +123,9 @@ def test_metadata_say_what_a_reader_asks(metadata):
 
 
 def test_links_of_the_long_description_lead_somewhere(metadata):
-    "On a package index there is no docs/ beside the README."
+    """Else a visitor of a package index clicks into nothing.
+
+    On a package index there is no docs/ beside the README."""
     text = metadata.get_payload()
     code = re.sub(r'```.*?```|`[^`\n]*`', '', text, flags=re.S)
     links = re.findall(r'\]\(([^)\s]+)\)', code) + re.findall(r'\b(?:src|href)="([^"]+)"', code)
@@ -142,7 +149,9 @@ def imported(source):
 
 
 def test_what_is_imported_is_required_and_what_is_required_is_used():
-    "A module without its requirement fails at the user's; one that nobody uses costs a download."
+    """Else a module is missing at the user's, or a download is for nothing.
+
+    A module without its requirement fails at the user's; one that nobody uses costs a download."""
     needs = {*imported('import sys')}
     for path in ROOT.glob('voc_cv/*.py'):
         needs |= {*imported(path.read_text())}
@@ -169,6 +178,7 @@ def test_what_is_imported_is_required_and_what_is_required_is_used():
 
 
 def test_the_lock_meets_the_requirements():
+    "Else `make` sets up versions that the package itself does not allow."
     locked = dict(line.split('==') for line in (ROOT / 'requirements.lock').read_text().splitlines()
                   if '==' in line)
     locked = {name.lower().replace('_', '-'): version for name, version in locked.items()}
@@ -182,6 +192,7 @@ def test_the_lock_meets_the_requirements():
 
 
 def test_workflows_may_only_read_and_name_versions():
+    "Else a pull request can write to the repository, or a job runs without an end."
     for path in ROOT.glob('.github/workflows/*.yml'):
         flow = yaml.safe_load(path.read_text())
         jobs = flow['jobs'].values()
@@ -192,7 +203,19 @@ def test_workflows_may_only_read_and_name_versions():
         assert all('timeout-minutes' in job for job in jobs), f'{path.name}: a job without an end'
 
 
+def test_slow_tests_run_each_week():
+    "Else what is not tested for each change is tested by nobody."
+    flow = yaml.safe_load((ROOT / '.github/workflows/test.yml').read_text())
+    assert 'cron' in flow[True]['schedule'][0]  # YAML reads the key `on` as yes
+    given = flow['jobs']['test']['env']['VOC_CV_SLOW']
+    assert given == "${{ github.event_name == 'schedule' && '1' || '' }}"
+    assert flow['jobs']['test']['steps'][-1]['run'] == 'bash .ci/run'
+    assert 'VOC_CV_SLOW' in (ROOT / 'tests/conftest.py').read_text()
+    assert '\nmake test' in (ROOT / '.ci/run').read_text(), 'which hands its environment on'
+
+
 def test_what_contributing_names_is_there():
+    "Else a newcomer's first command fails."
     text = (ROOT / 'CONTRIBUTING.md').read_text()
     targets = {*re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)}
     assert {*re.findall(r'(?:^|`)make (\w+)', text, re.M)} <= targets

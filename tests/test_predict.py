@@ -71,13 +71,15 @@ def grey(values):
         (16, struct.pack('>4H', 0, 255, 256, 65535), [0, 0, 1, 255]),
     ],
 )
-def test_grey_png_of_any_depth(tmp_path, bits, row, values):
+def test_grey_pngs_of_any_depth_are_read_as_they_look(tmp_path, bits, row, values):
+    "Else grey pictures of few or many bits come out black."
     (tmp_path / 'a.png').write_bytes(png(bits, 0, [row]))
     assert read_photograph(tmp_path / 'a.png').tolist() == grey(values)
     assert read_image(tmp_path / 'a.png').tolist() == grey(values)
 
 
-def test_deep_and_transparent_png(tmp_path):
+def test_deep_and_transparent_pngs_are_read_as_they_look(tmp_path):
+    "Else what is transparent shows the colour that lies hidden there."
     file = tmp_path / 'a.png'
     file.write_bytes(png(16, 2, [struct.pack('>3H', 256, 32768, 65535)]))
     assert read_photograph(file).tolist() == [[[1, 128, 255]]]
@@ -96,7 +98,8 @@ def test_deep_and_transparent_png(tmp_path):
     assert read_photograph(file).tolist() == grey([255, 6])
 
 
-def test_jpeg_of_any_kind(tmp_path):
+def test_jpegs_of_any_kind_are_read_as_they_look(tmp_path):
+    "Else a printer's CMYK photograph is predicted in false colours."
     file, red = tmp_path / 'a.jpg', Image.new('RGB', (16, 16), (200, 40, 40))
     for how in ({'progressive': True}, {'subsampling': 0}, {'optimize': True}):
         red.save(file, quality=95, **how)
@@ -108,7 +111,8 @@ def test_jpeg_of_any_kind(tmp_path):
     assert (read_photograph(file) == 77).all() and read_photograph(file).shape == (16, 16, 3)
 
 
-def test_moving_pictures_and_webp(tmp_path):
+def test_of_moving_pictures_the_first_frame_is_read(tmp_path):
+    "Else a GIF or WebP cannot be predicted, or gives one of its frames at random."
     first, second = Image.new('RGB', (4, 4), 'red'), Image.new('RGB', (4, 4), 'blue')
     for name in ('a.gif', 'a.webp', 'a.png', 'a.tif'):
         more = {'lossless': True} if name.endswith('webp') else {}
@@ -116,7 +120,8 @@ def test_moving_pictures_and_webp(tmp_path):
         assert (read_photograph(tmp_path / name) == (255, 0, 0)).all(), name
 
 
-def test_tiff_of_many_bits(tmp_path):
+def test_tiffs_of_many_bits_are_read_or_refused_with_the_cure(tmp_path):
+    "Else a scientist's TIFF comes out black or white, and is predicted as that."
     file = tmp_path / 'a.tif'
     Image.fromarray(np.array([[0, 256, 65535]], np.uint16)).save(file)
     assert read_photograph(file).tolist() == grey([0, 1, 255])
@@ -133,8 +138,10 @@ def test_tiff_of_many_bits(tmp_path):
 
 
 @pytest.mark.parametrize('number', range(1, 9))
-def test_a_turned_camera(tmp_path, number):
-    "EXIF's eight ways, each undone by hand: the letter F stands upright again."
+def test_a_photograph_of_a_turned_camera_stands_upright(tmp_path, number):
+    """Else a telephone's photographs are predicted lying on their side.
+
+    EXIF's eight ways, each undone by hand: the letter F stands upright again."""
     upright = np.zeros((5, 4, 3), np.uint8)
     upright[:, 0] = upright[0] = upright[2, :3] = 255
     stored = {
@@ -155,6 +162,7 @@ def test_a_turned_camera(tmp_path, number):
 
 
 def test_what_cannot_be_read_says_why(tmp_path):
+    "Else a telephone's HEIC fails without a hint, or a bomb takes all the memory."
     heic = tmp_path / 'IMG_1.JPG'  # what telephones send
     heic.write_bytes(struct.pack('>I', 24) + b'ftypheic' + bytes(100))
     with pytest.raises(ValueError, match='IMG_1.JPG: .*(pillow-heif|cannot be read)'):
@@ -201,6 +209,7 @@ def done(tiny, album, tmp_path_factory):
 
 
 def test_results_mirror_the_folders(done, album, tiny):
+    "Else nobody finds the mask of a photograph, or two of one name share one."
     assert (done.photographs, done.kept) == (8, 0)
     assert [b.photo.file for b in done.broken] == ['broken.jpg']
     table = pd.read_csv(done.out / 'labels.csv', dtype={'Id': str})
@@ -222,7 +231,9 @@ def test_results_mirror_the_folders(done, album, tiny):
 
 
 def test_the_page_is_whole(done):
-    "Every link leads to a file, pictures are loaded lazily, and nothing comes from elsewhere."
+    """Else the page of an album has holes, loads for minutes, or asks the network.
+
+    Every link leads to a file, pictures are loaded lazily, and nothing comes from elsewhere."""
     tags = []
 
     class Reader(HTMLParser):
@@ -241,7 +252,9 @@ def test_the_page_is_whole(done):
 
 
 def test_neighbours_change_nothing(done, album, tiny, tmp_path):
-    "Other batches, other threads, the photographs in two goes: the same bytes."
+    """Else what is seen in a photograph depends on which others lie beside it.
+
+    Other batches, other threads, the photographs in two goes: the same bytes."""
     for batch, threads in ((1, 1), (8, 3)):
         out = tmp_path / str(batch)
         how = {'segmenter': tiny, 'threshold': 0.2, 'quiet': True}
@@ -250,6 +263,7 @@ def test_neighbours_change_nothing(done, album, tiny, tmp_path):
 
 
 def test_a_detector_that_pads_is_asked_one_by_one(tmp_path):
+    "Else what is seen in a photograph depends on which others lie beside it."
     torch.manual_seed(4)
     config = transformers.YolosConfig(
         hidden_size=32,
@@ -276,8 +290,11 @@ def test_a_detector_that_pads_is_asked_one_by_one(tmp_path):
     assert alone.probabilities.any() and alone.boxes == beside.boxes
 
 
-def test_killed_and_started_again(done, album, tiny, tmp_path):
-    "Every file is whole, what was done is kept, and the end is as if nothing had happened."
+def test_a_killed_prediction_goes_on_and_ends_like_an_unbroken_one(done, album, tiny, tmp_path):
+    """Else a thousand photographs are predicted again after a power cut, or some come out in
+    halves.
+
+    Every file is whole, what was done is kept, and the end is as if nothing had happened."""
     many, out = tmp_path / 'many', tmp_path / 'out'
     many.mkdir()
     for k in range(100):
@@ -310,8 +327,10 @@ predict({str(many)!r}, out={str(out)!r}, segmenter={str(tiny)!r}, batch=4, quiet
     assert everything(out) == everything(tmp_path / 'unbroken')  # and no half file is left
 
 
-def test_one_command_at_a_time(album, tiny, tmp_path):
-    "The second one is told who is there, and touches nothing."
+def test_a_second_command_is_told_who_is_at_work_and_touches_nothing(album, tiny, tmp_path):
+    """Else two commands write over each other's results.
+
+    The second one is told who is there, and touches nothing."""
     out = tmp_path / 'out'
     with alone_in(out):
         there = everything(out)
@@ -324,6 +343,7 @@ def test_one_command_at_a_time(album, tiny, tmp_path):
 
 
 def test_other_settings_are_refused_and_changed_photographs_done_again(album, tiny, tmp_path):
+    "Else one folder holds answers of two models, or the answer to an old photograph."
     file, out = tmp_path / 'in/a.png', tmp_path / 'out'
     file.parent.mkdir()
     Image.new('RGB', (40, 30), 'red').save(file)
@@ -338,7 +358,9 @@ def test_other_settings_are_refused_and_changed_photographs_done_again(album, ti
 
 
 def test_reading_stays_a_few_photographs_ahead(album, tmp_path, monkeypatch):
-    "However many there are, and however slow the network: that is what keeps memory constant."
+    """Else a million photographs take all the memory there is.
+
+    However many there are, and however slow the network: that is what keeps memory constant."""
     photos = [find_photographs(album / 'a.jpg')[0]._replace(name=f'{k}') for k in range(200)]
     opened, answered, most = [], [], []
     real = photographs.open_photograph
@@ -361,6 +383,7 @@ def test_reading_stays_a_few_photographs_ahead(album, tmp_path, monkeypatch):
 
 
 def test_one_bad_photograph_does_not_take_its_group(album, tmp_path):
+    "Else one damaged photograph costs the answers to its neighbours."
     photos = find_photographs(album / 'a.jpg', album / 'e.tif', album / 'g.bmp')
 
     def picky(group):
@@ -374,7 +397,8 @@ def test_one_bad_photograph_does_not_take_its_group(album, tmp_path):
     assert came[1].reason == 'the model failed: RuntimeError: no such shape'
 
 
-def test_command(album, tiny, tmp_path, capsys):
+def test_predict_says_what_it_did_and_refuses_with_a_sentence(album, tiny, tmp_path, capsys):
+    "Else a mistake in the command ends in a traceback, or unread photographs count as success."
     out = tmp_path / 'out'
     how = ['--segmenter', str(tiny), '--out', str(out), '--batch', '2']
     assert main(['predict', str(album / 'b'), *how]) == 0
@@ -392,7 +416,8 @@ def test_command(album, tiny, tmp_path, capsys):
         assert word in capsys.readouterr().err
 
 
-def test_names_that_are_no_text(album, tiny, tmp_path):
+def test_photographs_whose_names_are_no_text_are_predicted(album, tiny, tmp_path):
+    "Else a photograph with an old disk's name stops the whole album."
     name = os.fsdecode(b'caf\xe9 ' + b'x' * 240 + b'.png')
     (tmp_path / 'in').mkdir()
     (tmp_path / 'in' / name).write_bytes((album / 'b/a.png').read_bytes())
@@ -434,7 +459,8 @@ def make_run(folder, best):
     return said
 
 
-def test_settings_of_a_run(tmp_path):
+def test_a_prediction_takes_models_weights_and_thresholds_from_a_run(tmp_path):
+    "Else photographs get other labels than the run's scores promise."
     said = make_run(tmp_path / 'a', 'combination')
     weights = found_weights(said)
     np.testing.assert_allclose([weights['detector'], weights['segmenter']], [0.25, 0.75], atol=1e-3)
@@ -471,6 +497,7 @@ def test_settings_of_a_run(tmp_path):
 
 
 def test_a_model_trained_again_is_another_model(tiny, tmp_path):
+    "Else answers of an old model are kept among those of the new one."
     import shutil
 
     copy = shutil.copytree(tiny, tmp_path / 'copy')

@@ -96,6 +96,7 @@ def made(processor, side, **how):
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_kind_of_processor_is_followed_or_refused(family):
+    "Else a hub model sees other colours than it was trained on, and is only a little wrong."
     try:
         kind = getattr(transformers, family)
         kind()
@@ -123,6 +124,7 @@ def test_every_kind_of_processor_is_followed_or_refused(family):
 
 
 def test_the_list_of_families_is_not_empty():
+    "Else a release of transformers leaves the check of processors nothing to check."
     assert len(FAMILIES) > 25 and REFUSED < {*FAMILIES}
 
 
@@ -217,6 +219,7 @@ def pairs():
 
 @pytest.mark.parametrize('case', pairs())
 def test_backbone_and_target_are_fed_what_the_processor_makes(case, tmp_path):
+    "Else heads are fitted on, and attacks aimed at, colours that the network has never seen."
     kind, config, processor = pairs()[case]
     for part, load in (('Model', load_backbone), ('ForImageClassification', load_target)):
         model = getattr(transformers, kind + part)(config)
@@ -231,7 +234,8 @@ def test_backbone_and_target_are_fed_what_the_processor_makes(case, tmp_path):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-def test_segmenter_is_fed_what_the_processor_makes(tmp_path, monkeypatch):
+def test_a_segmenter_is_fed_what_its_processor_makes(tmp_path, monkeypatch):
+    "Else masks are worse than the model can do, and nobody knows why."
     processor = transformers.SegformerImageProcessor(
         size=SQUARE, rescale_factor=1 / 127.5, image_mean=[1.0] * 3, image_std=[0.5] * 3
     )
@@ -244,7 +248,8 @@ def test_segmenter_is_fed_what_the_processor_makes(tmp_path, monkeypatch):
     np.testing.assert_allclose(scores(NOISE[None]), want, atol=1e-5)
 
 
-def test_universal_segmenter_of_any_scale_is_not_padded(tmp_path):
+def test_a_universal_segmenter_of_any_scale_is_not_padded(tmp_path):
+    "Else a processor's black border is segmented with the photograph."
     backbone = transformers.SwinConfig(
         embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=2, image_size=64,
         out_features=['stage1', 'stage2', 'stage3', 'stage4'])  # fmt: skip
@@ -265,7 +270,8 @@ def test_universal_segmenter_of_any_scale_is_not_padded(tmp_path):
     assert segment([NOISE])[0].shape == (64, 64)
 
 
-def test_detector_sees_a_photograph_alone_or_in_company(tmp_path):
+def test_a_detector_sees_the_same_alone_and_in_company(tmp_path):
+    "Else boxes depend on which photographs lie beside one."
     look, _ = load_detector(yolos(tmp_path), device='cpu')
     wide = np.random.default_rng(2).integers(0, 256, (64, 128, 3), dtype=np.uint8)
     alone, (first, second, third) = look([NOISE])[0], look([NOISE, wide, NOISE])
@@ -277,7 +283,8 @@ def test_detector_sees_a_photograph_alone_or_in_company(tmp_path):
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 3), (1, 3, 3), (3, 1, 3), (3, 3, 3)])
-def test_pictures_of_three_pixels(shape, tmp_path):
+def test_pictures_of_three_pixels_get_an_answer(shape, tmp_path):
+    "Else one tiny picture stops an album."
     picture = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -291,13 +298,16 @@ def test_pictures_of_three_pixels(shape, tmp_path):
     assert torch.isfinite(net.features(to_batch([picture], net.size))).all()
 
 
-def test_a_picture_that_a_processor_can_make_nothing_of(tmp_path):
+def test_a_picture_of_impossible_shape_is_refused_with_its_size(tmp_path):
+    "Else a strip of a picture ends in a library's own words."
     look, _ = load_detector(yolos(tmp_path / 'yolos'), device='cpu')
     assert '3 x 4000 pixels' in refusal(look, [np.zeros((3, 4000, 3), np.uint8)])
 
 
 def test_rows_are_not_taken_for_colours(tmp_path):
-    "transformers reads a picture of 3 rows and 3 columns as colours first, unless it is told."
+    """Else a picture of three rows is seen in false colours.
+
+    transformers reads a picture of 3 rows and 3 columns as colours first, unless it is told."""
     processor = transformers.YolosImageProcessor(size={'height': 3, 'width': 3})
     picture = np.zeros((3, 3, 3), np.uint8)
     picture[..., 0] = 255  # red
@@ -332,6 +342,7 @@ def refusal(load, *args, **named):
 
 
 def test_one_missing_weight_is_too_many(tmp_path):
+    "Else a model with a random layer answers as if it were whole."
     folder = vit(tmp_path)
     spoil_weights(folder, lambda weights: weights.pop('vit.layernorm.weight'))
     for load in (load_backbone, load_target):
@@ -350,6 +361,7 @@ def segment_less(folder):
 
 
 def test_a_folder_for_something_else_is_no_segmenter(tmp_path):
+    "Else a classifier with a random head paints masks."
     classifier = vit(tmp_path / 'vit')
     body = saved(
         tmp_path / 'body',
@@ -372,7 +384,8 @@ def test_a_folder_for_something_else_is_no_segmenter(tmp_path):
     load_trainable(body, 64)
 
 
-def test_weights_of_another_shape(tmp_path):
+def test_weights_of_another_shape_are_refused_with_the_cause(tmp_path):
+    "Else a changed list of names leaves a random head."
     folder = vit(tmp_path, {0: 'cat', 1: 'dog', 2: 'cow'})
     spoil_json(folder, id2label={'0': 'cat', '1': 'dog'}, label2id={'cat': 0, 'dog': 1})
     said = refusal(load_target, folder)
@@ -389,14 +402,16 @@ def test_weights_of_another_shape(tmp_path):
         {'cat': 0, 'dog': 1, 'cow': 2},
     ],
 )
-def test_classes_that_are_not_numbered_through(names, tmp_path):
+def test_classes_that_are_not_numbered_through_are_refused(names, tmp_path):
+    "Else cats are called dogs because the list of names has a gap."
     folder = vit(tmp_path, {0: 'cat', 1: 'dog', 2: 'cow'})
     spoil_json(folder, id2label=names)
     refusal(load_target, folder)
 
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
-def test_weights_that_are_no_numbers(value, tmp_path):
+def test_weights_that_are_no_numbers_are_refused(value, tmp_path):
+    "Else a training that went to NaN answers with the first class everywhere."
     folder = vit(tmp_path)
     spoil_weights(folder, lambda weights: weights['classifier.bias'].fill_(value))
     assert 'NaN or infinite' in refusal(load_target, folder)
@@ -417,14 +432,16 @@ def test_weights_that_are_no_numbers(value, tmp_path):
         {'hidden_act': 'x' * 10_000},
     ],
 )
-def test_config_that_cannot_be_built(changes, tmp_path):
+def test_a_config_that_cannot_be_built_is_refused_at_once(changes, tmp_path):
+    "Else a forged model takes all the memory, or runs its own code."
     folder = vit(tmp_path)
     spoil_json(folder, **changes)
     refusal(load_target, folder)
     refusal(load_backbone, folder)
 
 
-def test_the_largest_models_that_see_are_built():
+def test_the_largest_models_that_see_are_not_taken_for_forged():
+    "Else the best models there are are refused for their size."
     for config in (
         transformers.ViTConfig(
             hidden_size=6144, num_hidden_layers=48, intermediate_size=24576, num_attention_heads=48
@@ -453,7 +470,8 @@ def test_the_largest_models_that_see_are_built():
         ('preprocessor_config.json', b'{'),
     ],
 )
-def test_damaged_files(file, content, tmp_path):
+def test_damaged_files_of_a_model_are_named(file, content, tmp_path):
+    "Else a download that was cut off ends in a library's own words."
     folder = vit(tmp_path)
     Path(folder, file).write_bytes(content)
     said = refusal(load_target, folder)
@@ -462,21 +480,24 @@ def test_damaged_files(file, content, tmp_path):
 
 
 @pytest.mark.parametrize('file', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
-def test_missing_files(file, tmp_path):
+def test_missing_files_of_a_model_are_named(file, tmp_path):
+    "Else a half-copied model ends in a library's own words."
     folder = vit(tmp_path)
     Path(folder, file).unlink()
     assert str(tmp_path) in refusal(load_backbone, folder)
 
 
 @pytest.mark.parametrize('sides', [{'height': 10**7, 'width': 10**7}, {'height': 0, 'width': 0}])
-def test_processor_of_no_reasonable_size(sides, tmp_path):
+def test_a_processor_of_no_reasonable_size_is_refused(sides, tmp_path):
+    "Else a forged size takes all the memory."
     folder = vit(tmp_path)
     spoil_json(folder, 'preprocessor_config.json', size=sides)
     refusal(load_backbone, folder)
     refusal(load_target, folder)
 
 
-def test_names_that_are_no_folders(tmp_path):
+def test_names_that_are_no_folders_are_refused_by_what_they_are(tmp_path):
+    "Else a mistyped path is asked for at the hub."
     file = tmp_path / 'model.safetensors'
     file.touch()
     assert 'is a file' in refusal(load_backbone, str(file))
@@ -494,6 +515,7 @@ WORDS = {**TOWER, 'vocab_size': 50, 'bos_token_id': 1, 'eos_token_id': 2, 'pad_t
 
 @pytest.mark.parametrize('kind', ['CLIP', 'Siglip', 'ChineseCLIP', 'Blip'])
 def test_text_and_image_models_give_their_vision_tower(kind, tmp_path):
+    "Else CLIP and its like cannot serve as backbones, or answer from the wrong layer."
     size = 64
     config = getattr(transformers, f'{kind}Config')(
         text_config=WORDS, vision_config={**TOWER, 'image_size': size, 'patch_size': 16}
@@ -511,7 +533,8 @@ def test_text_and_image_models_give_their_vision_tower(kind, tmp_path):
     np.testing.assert_allclose(found, summary, atol=1e-5)
 
 
-def test_backbones_that_give_no_features(tmp_path):
+def test_backbones_that_give_no_features_are_refused(tmp_path):
+    "Else a head is fitted on numbers that differ each time."
     masked = transformers.ViTMAEConfig(
         **SMALL_VIT, decoder_hidden_size=16, decoder_num_hidden_layers=1,
         decoder_num_attention_heads=2, decoder_intermediate_size=16)  # fmt: skip
@@ -579,12 +602,14 @@ SAME_NAMES = {
 
 
 @pytest.mark.parametrize('source', SAME_NAMES)
-def test_other_names_of_the_classes(source):
+def test_other_data_sets_names_are_understood_or_left_alone(source):
+    "Else a model's couches are no sofas, or its hot dogs are dogs."
     for theirs, ours in SAME_NAMES[source].items():
         assert voc_name(theirs) == ours, theirs
 
 
 def test_voc_names_are_their_own_names():
+    "Else a model of VOC itself is not understood."
     for name in VOC_CLASSES:
         assert voc_name(name) == voc_name(name.upper()) == name
     for name in ('', '7', ' , ', 'background', 'void', 'N/A', 'LABEL_3'):
@@ -595,11 +620,13 @@ def test_voc_names_are_their_own_names():
     'names',
     [{}, {-1: 'cat'}, {'x': 'cat'}, {10**12: 'cat'}, {'9' * 400: 'cat'}, {0: 7}, {0: 'tree'}],
 )
-def test_tables_of_names_that_are_none(names):
+def test_tables_of_names_that_are_none_are_refused(names):
+    "Else a model without names answers with classes at random."
     refusal(label_table, names)
 
 
 def test_a_loader_says_what_a_model_cannot_give(tmp_path):
+    "Else nobody says that a model knows no sofas, and the score of sofas is 0."
     assert say_missing(VOC, 'x') == []
     with pytest.warns(UserWarning, match='has no class for aeroplane, bicycle, .*, sofa'):
         load_detector(yolos(tmp_path / 'a'), device='cpu')
@@ -616,7 +643,8 @@ def test_a_loader_says_what_a_model_cannot_give(tmp_path):
 # what a detector says ----------------------------------------------------------------------------
 
 
-def test_labels_that_are_no_class_are_dropped():
+def test_labels_that_are_no_class_are_dropped_and_the_order_of_the_rest_kept():
+    """Else a detector's "no object" becomes a cat."""
     table = label_table({0: 'cat', 1: 'tree', 2: 'dog'})
     found = [-1, -2, 0, 1, 2, 3, 80], np.linspace(0.9, 0.3, 7), np.zeros((7, 4))
     assert [row[1] for row in voc_boxes('a', found, table, 0.05)] == ['cat', 'dog']
@@ -627,7 +655,8 @@ def test_labels_that_are_no_class_are_dropped():
 
 
 @pytest.mark.parametrize('score', [-0.1, 1.5, 12.0, np.nan, np.inf])
-def test_scores_that_are_no_probabilities(score):
+def test_scores_that_are_no_probabilities_are_refused(score):
+    "Else logits are taken for probabilities, and everything is sure."
     def look(images):
         return [([1], np.array([score]), np.ones((1, 4))) for _ in images]
 
@@ -635,13 +664,15 @@ def test_scores_that_are_no_probabilities(score):
     assert 'scores from 0 to 1' in said
 
 
-def test_boxes_that_are_none():
+def test_boxes_that_are_none_are_refused():
+    "Else boxes of another form are drawn and counted as nonsense."
     table = label_table({0: 'cat'})
     for boxes in (np.zeros((2, 4)), np.zeros((1, 3)), np.full((1, 4), np.nan)):
         refusal(voc_boxes, 'a', ([0], [0.5], boxes), table, 0.05)
 
 
 def test_segments_that_are_no_class_are_background():
+    "Else a panoptic model's unknown stuff becomes a class."
     where = np.array([[1, 2, 3]])
     segments = [{'id': i, 'label_id': label} for i, label in ((1, -1), (2, 0), (3, 9))]
     assert panoptic_to_voc(where, segments, {0: 'cat', 1: 'dog'}).tolist() == [[0, 8, 0]]
@@ -696,13 +727,15 @@ def copy(folder, tmp_path, file=None, content=None, drop=(), **changes):
 
 
 def test_whole_folders_are_read(heads, network, unet, decoder):
+    "Else the checks of damaged models refuse sound ones, too."
     assert load_classifier(heads).threshold == 0.4
     assert load_classifier(network).scores([NOISE]).shape == (1, 20)
     assert load_segmenter(unet)([NOISE])[0].shape == (64, 64)
     assert load_segmenter(decoder, device='cpu')([NOISE])[0].shape == (64, 64)
 
 
-def test_a_network_of_keras_is_no_target(network):
+def test_a_network_of_keras_as_target_is_refused_in_words(network):
+    "Else an attack on it ends in a traceback after everything else was made."
     assert 'network of Keras' in refusal(load_target, str(network))
 
 
@@ -725,12 +758,14 @@ WRONG = [
 @pytest.mark.parametrize('changes', WRONG)
 @pytest.mark.parametrize('kind', ['heads', 'network'])
 def test_classifier_json_is_checked_whole(kind, changes, request, tmp_path):
+    "Else an edited classifier.json gives labels by a threshold or an order that nobody chose."
     folder = copy(request.getfixturevalue(kind), tmp_path, **changes)
     assert 'classifier.json' in refusal(load_classifier, folder)
 
 
 @pytest.mark.parametrize('content', [b'', b'[1]', b'{"a":' * 100_000, b'\xff', b'{' + b' ' * 2**21])
-def test_json_that_is_none(content, heads, unet, tmp_path):
+def test_json_that_is_none_is_refused_by_name(content, heads, unet, tmp_path):
+    "Else a file that was cut off ends in a traceback."
     folder = copy(heads, tmp_path, 'classifier.json', content)
     assert 'cannot be read as JSON' in (
         said := refusal(load_classifier, folder)
@@ -742,11 +777,13 @@ def test_json_that_is_none(content, heads, unet, tmp_path):
 @pytest.mark.parametrize(
     'changes', [{'backbone': 7}, {'backbone': ''}, {'weights': None}, {'weights': 'another'}]
 )
-def test_heads_of_another_backbone(changes, heads, tmp_path):
+def test_heads_of_another_backbone_are_refused(changes, heads, tmp_path):
+    "Else heads answer from features that they have never seen."
     refusal(load_classifier, copy(heads, tmp_path, **changes))
 
 
-def test_damaged_heads(heads, tmp_path):
+def test_damaged_heads_are_refused_by_name(heads, tmp_path):
+    "Else a classifier with lost or random weights answers as if it were whole."
     assert 'head.safetensors' in refusal(
         load_classifier, copy(heads, tmp_path / 'a', 'head.safetensors', b'abc')
     )
@@ -766,7 +803,8 @@ def test_damaged_heads(heads, tmp_path):
     assert 'head.safetensors' in refusal(load_classifier, folder)
 
 
-def test_damaged_keras_files(network, unet, tmp_path):
+def test_damaged_keras_files_are_refused_by_name(network, unet, tmp_path):
+    "Else a network with lost weights or other classes answers as if it were whole."
     folder = copy(network, tmp_path / 'a', 'model.keras', b'x')
     assert 'model.keras' in refusal(load_classifier, folder)
     other = KerasClassifier(build_cnn(63, 7, 0.1), 'sigmoid', 0.3)
@@ -784,7 +822,8 @@ def test_damaged_keras_files(network, unet, tmp_path):
         assert 'model.weights.h5' in refusal(load_segmenter, folder)
 
 
-def test_keras_recipe_of_no_reasonable_size(network, tmp_path):
+def test_a_keras_recipe_of_no_reasonable_size_is_refused(network, tmp_path):
+    "Else a forged model takes all the memory."
     from zipfile import ZipFile
 
     folder = copy(network, tmp_path)
@@ -817,6 +856,7 @@ def test_keras_recipe_of_no_reasonable_size(network, tmp_path):
     ],
 )
 def test_segmenter_json_is_checked_whole(arguments, unet, tmp_path):
+    "Else an edited segmenter.json builds another network, or takes all the memory."
     how = {'size': 32, 'filters': [8], 'bottleneck': 8} | arguments
     assert 'segmenter' in refusal(load_segmenter, copy(unet, tmp_path, arguments=how))
 
@@ -825,7 +865,8 @@ def test_segmenter_json_is_checked_whole(arguments, unet, tmp_path):
     'changes',
     [{'build': 'rm -rf'}, {'build': None}, {'build': []}, {'arguments': []}, {'drop': ['build']}],
 )
-def test_segmenter_json_without_a_recipe(changes, unet, tmp_path):
+def test_a_segmenter_json_without_a_recipe_is_refused(changes, unet, tmp_path):
+    "Else a saved model calls whatever function its file names."
     assert 'segmenter.json' in refusal(load_segmenter, copy(unet, tmp_path, **changes))
 
 
@@ -834,10 +875,12 @@ def test_segmenter_json_without_a_recipe(changes, unet, tmp_path):
     [{'size': '64'}, {'size': 10**7}, {'size': 64.5}, {'classes': ['cat']}, {'backbone': None}],
 )
 def test_decoder_json_is_checked_whole(changes, decoder, tmp_path):
+    "Else an edited segmenter.json builds another decoder, or takes all the memory."
     assert 'segmenter.json' in refusal(load_segmenter, copy(decoder, tmp_path, **changes))
 
 
-def test_damaged_decoder(decoder, tmp_path):
+def test_a_damaged_decoder_is_refused_by_name(decoder, tmp_path):
+    "Else a decoder with lost or random weights paints masks as if it were whole."
     weights = load_file(decoder / 'decoder.safetensors')
     key = min(weights)
     for name, other in {
@@ -853,6 +896,7 @@ def test_damaged_decoder(decoder, tmp_path):
 
 
 def test_errors_quote_little_of_what_came(tmp_path):
+    "Else one damaged file fills the screen with its contents."
     folder = vit(tmp_path, {0: 'x' * 100_000, 1: 'cat'})
     spoil_json(folder, id2label={'0': 'x' * 100_000, '2': 'cat'})
     refusal(load_target, folder)
@@ -861,6 +905,7 @@ def test_errors_quote_little_of_what_came(tmp_path):
 
 
 def test_plain_processing_keeps_the_size():
+    "Else masks do not fit the photographs they are of."
     for name in ('DetrImageProcessor', 'MaskFormerImageProcessor', 'ViTImageProcessor'):
         processor = getattr(transformers, name)()
         made = processor([NOISE], return_tensors='pt', **PLAIN)['pixel_values']
@@ -868,6 +913,7 @@ def test_plain_processing_keeps_the_size():
 
 
 def test_a_folder_has_no_commit_and_a_hub_model_has_one(tmp_path, monkeypatch):
+    "Else a record does not say which state of a hub model was used."
     folder = vit(tmp_path / 'snapshots' / ('a' * 40))
     assert hub_commit(folder) == ''
     commit = '0123456789' * 4

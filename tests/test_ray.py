@@ -136,7 +136,8 @@ def check(folder, process, local):
     assert [*table['add/sum/value']] == [8, 9, 10] and table.failure.isna().all()
 
 
-def test_a_driver_that_is_killed_is_started_again(sweep, cluster, local):
+def test_a_sweep_whose_driver_was_killed_goes_on(sweep, cluster, local):
+    "Else a laptop that falls asleep costs a cluster's night."
     process = start(sweep, cluster)
     wait_for(lambda: len(journal(sweep)['begin']) == 2, 120)  # 1 and 2 wait, a node each
     nodes = {pids[-1] for pids in journal(sweep)['begin']}
@@ -170,6 +171,7 @@ def actors(cluster):
 
 
 def test_predict_by_ray_writes_the_same_bytes(cluster, tiny, album, tmp_path):
+    "Else a cluster's answers differ from one's own, or a killed actor leaves holes."
     copies = tmp_path / 'album'
     shutil.copytree(album, copies)
     for i in range(250):
@@ -192,7 +194,8 @@ def test_predict_by_ray_writes_the_same_bytes(cluster, tiny, album, tmp_path):
     assert answers(tmp_path / 'there') == answers(tmp_path / 'here') and len(here.broken) == 1
 
 
-def test_a_lost_worker_and_a_lost_node(sweep, cluster, local):
+def test_a_lost_worker_and_a_lost_node_cost_only_what_they_were_at(sweep, cluster, local):
+    "Else one machine that fails costs the sweep, or makes what is finished again."
     process = start(sweep, cluster)
     wait_for(lambda: len(journal(sweep)['begin']) == 2, 120)
     head = cluster.head_node.all_processes['raylet'][0].process.pid

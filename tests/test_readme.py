@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 
+import pandas as pd
 import pytest
 from conftest import BIN, ROOT, run, tiny_segformer
 from PIL import Image
@@ -19,7 +20,7 @@ LINES = [
     if line.strip() and not line.startswith('#')
 ]
 OURS = [line for line in LINES if line.startswith('voc_cv ')]
-TINY = {'run': ['-p', 'limit=6', '--only', '00_data']}
+TINY = {'run': ['-p', 'limit=6', '--only', '01_augment']}
 ELSEWHERE = {  # the long ones: what is run where
     'sweep': 'tests/test_sweep.py',
     '--ray': 'tests/test_ray.py',
@@ -53,6 +54,7 @@ def desk(tmp_path_factory):
 
 @pytest.mark.parametrize('line', [line for line in OURS if not elsewhere(line)])
 def test_a_command_of_the_readme_runs(line, desk):
+    "Else a reader copies a line of the README and it fails."
     words = shlex.split(line)[1:]
     if '--detector' in words:  # no detector fits into a test; test_detector asks one
         at = words.index('--detector')
@@ -63,6 +65,7 @@ def test_a_command_of_the_readme_runs(line, desk):
 
 @pytest.mark.parametrize('line', [line for line in OURS if elsewhere(line)])
 def test_a_long_command_is_known_and_run_by_another_test(line):
+    "Else a reader copies a line of the README and it fails after an hour."
     words = shlex.split(line)
     assert (ROOT / elsewhere(line)).is_file()
     told = run(BIN / 'voc_cv', words[1], '--help').stdout
@@ -71,13 +74,15 @@ def test_a_long_command_is_known_and_run_by_another_test(line):
 
 @pytest.mark.parametrize('line', [line for line in LINES if line.startswith('make ')])
 def test_a_target_of_make_is_there(line):
+    "Else a reader copies a line of the README and make knows nothing of it."
     done = run('make', '-n', '-o', '.venv/ready', *shlex.split(line)[1:])
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     for word in shlex.split(line)[2:]:
         assert word.partition('=')[0] in ('DATA', 'segmenter', 'detector')
 
 
-def test_the_rest_is_known():
+def test_other_commands_of_the_readme_and_their_extras_are_known():
+    "Else a reader installs an extra that is not there."
     rest = [line for line in LINES if not line.startswith(('voc_cv ', 'make '))]
     assert {line.split()[0] for line in rest} <= {'papermill', 'accelerate', 'pip'}
     extras = configparser.ConfigParser(delimiters=['='])
@@ -88,6 +93,7 @@ def test_the_rest_is_known():
 
 
 def test_links_lead_to_a_heading_or_a_file():
+    "Else a reader of the README clicks into nothing."
     for target in re.findall(r'\]\(([^)#:]*)(?:#[^)]*)?\)', TEXT):
         assert not target or (ROOT / target).exists(), target
     heads = {
@@ -97,11 +103,28 @@ def test_links_lead_to_a_heading_or_a_file():
     assert {*re.findall(r'\]\(#([^)]+)\)', TEXT)} <= heads
 
 
+def test_what_a_run_prints_is_what_was_measured():
+    "Else a reader waits five minutes for figures that the README has made up."
+    shown = re.search(r'```text\n(.*?)```', TEXT, re.S)[1]
+    table = pd.read_csv(ROOT / 'results/toy.csv').set_index(['line', 'score']).value
+    for line in ('02 head', '03 decoder', '06 submission'):
+        kind, name = line.split()
+        part = re.search(rf'^{kind}_\w+\n(.*?)\n\n', shown, re.S | re.M)[1]
+        said = re.search(rf'^{name} .*$', part, re.M)[0].split()
+        for value in table[line]:
+            assert f'{value:.4g}' in said, f'{line}: {value} is not in {said}'
+    seconds = table[[stage for stage, score in table.index if score == 'seconds']].sum()
+    assert round(seconds / 60) == 4 and 'it takes four (`results/toy.csv`)' in TEXT
+
+
 def test_a_stage_is_a_plain_papermill_notebook(tmp_path):
-    "As the README's line for papermill says, on the quickest stage."
+    """Else stages cannot be run by papermill where others run theirs.
+
+    As the README's line for papermill says, on the quickest stage."""
     line = next(line for line in LINES if line.startswith('papermill'))
     words = shlex.split(line)
     assert (ROOT / words[1]).is_file()
-    given = ['-p', 'out', tmp_path / 'run', '-p', 'limit', 4]
-    done = run(BIN / 'papermill', ROOT / 'nbs/00_data.ipynb', tmp_path / 'out.ipynb', *given)
-    assert done.returncode == 0 and (tmp_path / 'run/scores.json').is_file(), done.stderr[-2000:]
+    given = ['-p', 'out', tmp_path / 'run', '-p', 'limit', 4, '-p', 'copies', 1, '-p', 'size', 32]
+    done = run(BIN / 'papermill', ROOT / 'nbs/01_augment.ipynb', tmp_path / 'out.ipynb', *given)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len([*tmp_path.glob('run/augmented/JPEGImages/*')]) == 8, 'four images and their copies'

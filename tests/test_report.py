@@ -179,7 +179,8 @@ def column(page, table, number):
 @in_browser
 @pytest.mark.parametrize('width', [390, 1280])
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_page_fits_and_its_text_can_be_read(visit, width, scheme):
+def test_the_page_fits_and_its_text_can_be_read(visit, width, scheme):
+    "Else on a telephone or in the dark the report cannot be read."
     page = visit(width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate('document.documentElement.scrollWidth') == width
@@ -217,7 +218,8 @@ CONTRAST = """() => {
 
 
 @in_browser
-def test_table_sorts_by_click_and_by_keyboard(visit):
+def test_a_table_sorts_by_click_and_by_keyboard(visit):
+    "Else the worst class has to be searched by eye, or cannot be found without a mouse."
     page = visit()
     before = column(page, 'label-scores', 2)
     button = page.locator('table:has(#label-scores) th button', has_text='mAP')
@@ -239,7 +241,8 @@ def test_table_sorts_by_click_and_by_keyboard(visit):
 
 @in_browser
 @pytest.mark.parametrize('width', [390, 1280])
-def test_larger_view_opens_and_closes_by_keyboard(visit, width):
+def test_the_larger_view_opens_and_closes_by_keyboard(visit, width):
+    "Else a mask cannot be looked at closely, or a keyboard is caught in the view."
     page = visit(width)
     first = page.locator('#\\30 3_segment .shots .enlarge').first
     small = first.locator('img').nth(1).bounding_box()['width']
@@ -265,7 +268,8 @@ def test_larger_view_opens_and_closes_by_keyboard(visit, width):
 
 
 @in_browser
-def test_page_is_in_order_for_a_screen_reader(visit):
+def test_the_page_is_in_order_for_a_screen_reader(visit):
+    "Else who hears the report cannot find their way in it."
     page = visit()
     assert page.locator('h1').count() == 1
     for landmark in ('header', 'nav', 'main', 'footer'):
@@ -286,7 +290,8 @@ def test_page_is_in_order_for_a_screen_reader(visit):
 
 
 @in_browser
-def test_page_prints_with_all_that_is_folded(visit):
+def test_the_page_prints_with_all_that_is_folded(visit):
+    "Else a printed report lacks what was folded."
     page = visit()
     closed = page.locator('details:not([open])').count()
     assert closed > 5
@@ -299,7 +304,8 @@ def test_page_prints_with_all_that_is_folded(visit):
     assert page.locator('details:not([open])').count() == closed
 
 
-def test_page_is_small_whole_and_escaped(run):
+def test_the_page_is_small_whole_and_escaped(run):
+    "Else a report cannot be sent, lacks its figures, or runs a name as code."
     text = (run / 'report.html').read_text()
     assert len(text.encode()) < 5e6
     assert 'vit <b>' not in text and 'vit &lt;b&gt;' in text
@@ -309,7 +315,8 @@ def test_page_is_small_whole_and_escaped(run):
     assert 'There is no part' not in text
 
 
-def test_gallery_shows_the_images_that_scores_say(run):
+def test_the_gallery_shows_the_images_that_the_scores_say(run):
+    "Else best and worst are shown of other images."
     data, dices = open_voc(**DATA), looked_at(read_left(run)).dices
     for id in data.ids:
         truth = data.read_mask(id)
@@ -325,8 +332,10 @@ def test_gallery_shows_the_images_that_scores_say(run):
                for id, kind in chosen.items())
 
 
-def test_report_without_truth(run, tmp_path):
-    "Photographs of which nobody knows anything: answers and masks are shown, and no scores."
+def test_a_report_without_truth_shows_answers_and_no_scores(run, tmp_path):
+    """Else who predicts their own photographs gets no report, or invented scores.
+
+    Photographs of which nobody knows anything: answers and masks are shown, and no scores."""
     from PIL import Image
 
     out, photos = tmp_path / 'run', tmp_path / 'photos'
@@ -352,7 +361,8 @@ def test_report_without_truth(run, tmp_path):
 
 
 @pytest.mark.parametrize('stage', ['02_classify', '05_attack'])
-def test_report_of_one_stage(run, tmp_path, stage):
+def test_a_report_of_one_stage_says_what_was_not_run(run, tmp_path, stage):
+    "Else a run of one stage has no report."
     out = tmp_path / 'run'
     out.mkdir()
     shutil.copy(run / f'{stage}.ipynb', out)
@@ -368,6 +378,7 @@ def test_report_of_one_stage(run, tmp_path, stage):
 
 @pytest.mark.parametrize('damage', [b'', b'\xff\x00{"', b'[1, 2]', b'{"a": {"b": [3]}}'])
 def test_damaged_files_cost_their_part_only(run, tmp_path, damage):
+    "Else one damaged file costs the whole report."
     out = tmp_path / 'run'
     shutil.copytree(run, out)
     for file in out.rglob('*'):
@@ -377,7 +388,8 @@ def test_damaged_files_cost_their_part_only(run, tmp_path, damage):
     assert 'At a glance' in text and 'How it was made' in text
 
 
-def test_stage_that_did_not_end_says_so(run, tmp_path):
+def test_a_stage_that_did_not_end_says_so(run, tmp_path):
+    "Else what half a stage has left is shown as its result."
     out = tmp_path / 'run'
     shutil.copytree(run, out)
     (out / '.stages/03_segment.json').write_text(json.dumps({'key': '', 'files': {}}))
@@ -387,6 +399,7 @@ def test_stage_that_did_not_end_says_so(run, tmp_path):
 
 
 def test_stages_of_a_pipeline_of_ones_own_have_their_sections(tmp_path):
+    "Else a stage of one's own is missing in the report."
     add_scores(tmp_path, 'my stage', {'mine': {'score': 0.25, 'images': 3}})
     (tmp_path / 'params.yaml').write_text('{parameters: {my stage: {size: 5}}}')
     text = write_report(tmp_path).read_text()

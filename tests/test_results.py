@@ -50,6 +50,7 @@ def texts() -> dict:
 
 
 def test_numbers_are_found_and_looked_up():
+    "Else the check of quoted figures finds none, and any figure may be quoted."
     text = 'Dice 0.794 and 98.36 %, see `x = .25`;\n#   voc_cv run -p a=.33\n93 % of 749, $1.25$'
     assert quoted(text) == ['0.794', '98.36 %', '93 %']
     assert is_known('0.794', [.79382]) and not is_known('0.795', [.79382])
@@ -58,6 +59,7 @@ def test_numbers_are_found_and_looked_up():
 
 @pytest.mark.parametrize('name', texts())
 def test_what_is_quoted_was_measured(name):
+    "Else a reader is promised a figure that nobody has measured."
     values = known_values()
     numbers = quoted(texts()[name])
     assert [n for n in numbers if not is_known(n, values)] == []
@@ -65,6 +67,7 @@ def test_what_is_quoted_was_measured(name):
 
 @pytest.mark.parametrize('path', TABLES, ids=lambda p: p.stem)
 def test_a_row_says_where_its_figure_is_from(path):
+    "Else a figure cannot be measured again."
     table = pd.read_csv(path)
     assert [*table] == COLUMNS
     needed = ['run', 'line', 'score', 'value', 'command', 'data', 'commit']

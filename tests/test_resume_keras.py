@@ -1,9 +1,6 @@
 """Trainings of stage 02 that are killed and go on: history and weights must be the unbroken run's,
-to the last bit, on every Keras backend that is installed."""
+to the last bit. The networks from scratch, on every Keras backend, are in test_backends."""
 
-import importlib.util
-import json
-import sys
 from functools import partial
 from unittest.mock import patch
 
@@ -11,84 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import run
 from torch import nn
-
-BACKENDS = [b for b in ('tensorflow', 'torch', 'jax') if importlib.util.find_spec(b)]
-SCRATCH = '''
-import json, sys; import keras, numpy as np, torch
-from functools import partial
-from pathlib import Path
-from unittest.mock import patch
-from keras import layers
-from voc_cv import classify, nets
-from voc_cv.augment import hflip, in_memory, resize
-from voc_cv.data import toy_voc
-nets.CHECKPOINT_PAUSE = 0
-EPOCHS, folder = 3, Path(sys.argv[1])
-class Killed(Exception): pass
-
-def graph():
-    "With dropout and momentum, compiled as a graph."
-    return keras.Sequential([
-        keras.Input((24, 24, 3)), layers.Normalization(name='pixels'), layers.Flatten(),
-        layers.Dense(8, activation='relu'), layers.BatchNormalization(), layers.Dropout(.5),
-        layers.Dense(20, name='logits')], name='graph')
-
-def dies(killed_at):
-    "`augment_dataset` that is killed at the beginning of an epoch."
-    def augment(data, transform, seed, epoch):
-        if epoch == killed_at: raise Killed
-        return classify_augment(data, transform, seed, epoch)
-    return augment
-classify_augment = classify.augment_dataset
-
-def train(make, recipe, how, file='', killed_at=None):
-    np.random.rand(3), torch.rand(3)  # another process would stand elsewhere, too
-    keras.utils.set_random_seed(0)
-    model = make()
-    squash = partial(resize, size=model.input_shape[1:3])
-    data = in_memory(toy_voc(14), squash)
-    with patch.object(classify, 'augment_dataset', dies(killed_at)):
-        history = classify.fit_keras(model, data[:10], data[10:], hflip, EPOCHS, recipe, batch=4,
-                                     checkpoint=file, **how)
-    assert int(model.optimizer.iterations.numpy()) == EPOCHS * 3  # every batch, once
-    return history, [np.array(w) for w in model.get_weights()]
-
-def apart(one, other):
-    "The largest difference of two trainings' histories and weights."
-    weights = zip(one[1], other[1], strict=True)
-    history = np.abs(one[0].to_numpy() - other[0].to_numpy()).max()
-    return float(max(history, *(np.abs(a - b).max() for a, b in weights)))
-
-vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,), augment=True)
-eager = {'run_eagerly': True}
-trainings = {
-    'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),
-    'cnn': (partial(classify.build_cnn, 64, width=.02), 'sigmoid', eager),
-    'vit': (vit, 'softmax', eager | {'schedule': 'constant'}),
-}
-found = {}
-for name, how in trainings.items():
-    unbroken = train(*how)
-    found[name] = {}
-    for k in range(1, EPOCHS):
-        file = folder / f'{name}-{k}.pt'
-        try: train(*how, file, k)
-        except Killed: found[name][k] = apart(unbroken, train(*how, file))
-found['graph']['finished'] = apart(train(*trainings['graph']), train(
-    *trainings['graph'], folder / 'graph-1.pt', 0))  # killed if anything were run again
-print(json.dumps([keras.backend.backend(), found]))
-'''
-
-
-@pytest.mark.parametrize('backend', BACKENDS)
-def test_networks_from_scratch_go_on(backend, tmp_path):
-    done = run(sys.executable, '-c', SCRATCH, tmp_path, KERAS_BACKEND=backend, TQDM_DISABLE='1')
-    assert done.returncode == 0, done.stderr[-3000:]
-    used, found = json.loads(done.stdout.splitlines()[-1])
-    assert used == backend and sum(map(len, found.values())) == 7
-    assert found == {name: dict.fromkeys(each, 0) for name, each in found.items()}
 
 
 class Killed(Exception):
@@ -154,7 +74,8 @@ def same(one, other):
 
 
 @pytest.mark.parametrize('after', [0, 1, 4, 7, 13])
-def test_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path, after):
+def test_killed_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path, after):
+    "Else a killed training is lost, or ends in other heads."
     draw = np.random.default_rng(0)
     views = draw.normal(size=(2, 40, 6)).astype(np.float32)
     labels = draw.random((40, 20)) < 0.2
@@ -173,7 +94,10 @@ def test_heads_go_on_and_finished_folds_are_not_trained_again(classify, tmp_path
 
 @pytest.mark.parametrize('how', [{}, {'optimizer': 'adam', 'batch': 16}])
 @pytest.mark.parametrize('after', [0, 2, 4])
-def test_an_unfrozen_backbone_goes_on(classify, tmp_path, monkeypatch, after, how):
+def test_a_killed_unfrozen_backbone_goes_on_to_the_same_weights(
+    classify, tmp_path, monkeypatch, after, how
+):
+    "Else a killed training is lost, or ends in another network."
     monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
     parts = classify.open_parts('', 'val', 12, 0.25, 0)
@@ -193,6 +117,7 @@ def test_an_unfrozen_backbone_goes_on(classify, tmp_path, monkeypatch, after, ho
 
 
 def test_results_do_not_depend_on_threads(classify, tmp_path, monkeypatch):
+    "Else the same seed gives other scores on a machine with more cores."
     monkeypatch.setenv('VOC_CV_CACHE', str(tmp_path))
     monkeypatch.setattr(classify, 'load_backbone', lambda name: Small().requires_grad_(False))
     vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
@@ -214,6 +139,7 @@ def test_results_do_not_depend_on_threads(classify, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch):
+    "Else a training goes on from what other parameters have trained."
     seen = []
 
     def fit(model, fit, tune, transform, epochs, recipe, checkpoint, **how):

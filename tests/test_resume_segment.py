@@ -112,31 +112,36 @@ def trained_net(kind='unet', file='', epochs=EPOCHS, **how):
 
 @pytest.mark.parametrize('at', range(EPOCHS))
 @pytest.mark.parametrize('train', [trained_decoder, trained_net])
-def test_a_killed_training_goes_on(train, at, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_weights(train, at, tmp_path, monkeypatch):
+    "Else a killed night is lost, or ends in another network."
     resumed = partial(train, file=tmp_path / 'a.pt')
     assert killed(resumed, at, monkeypatch) == at
     assert (tmp_path / 'a.pt').is_file() == (at > 0)
     same(train(), resumed())
 
 
-def test_adamw_and_a_constant_rate_go_on(tmp_path, monkeypatch):
+def test_a_killed_training_by_adamw_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    "Else a killed night is lost, or ends in another network."
     train = partial(trained_net, epochs=2, optimizer='adamw', schedule='constant', lr=1e-3)
     resumed = partial(train, file=tmp_path / 'a.pt')
     killed(resumed, 1, monkeypatch)
     same(train(), resumed())
 
 
-def test_a_net_of_segmentation_models_goes_on(tmp_path, monkeypatch):
+def test_a_killed_net_of_segmentation_models_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    "Else a killed night is lost, or ends in another network."
     resumed = partial(trained_net, 'Linknet/resnet18', tmp_path / 'a.pt', 2)
     killed(resumed, 1, monkeypatch)
     same(trained_net('Linknet/resnet18', epochs=2), resumed())
 
 
-def test_threads_change_nothing():
+def test_more_threads_change_nothing():
+    "Else the same seed gives other masks on a machine with more cores."
     same(trained_net(workers=1, epochs=1), trained_net(workers=3, epochs=1))
 
 
 def test_a_run_keeps_a_checkpoint_for_each_training(tmp_path, monkeypatch):
+    "Else a training goes on from what other parameters have trained."
     fit, tune = toys()[:4], toys()[4:]
     given = {'encoder_weights': '', 'loss': 'dice', 'epochs': 2, 'weights': EVEN, 'seed': 0}
 
@@ -155,6 +160,7 @@ def test_a_run_keeps_a_checkpoint_for_each_training(tmp_path, monkeypatch):
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):
+    "Else a kill in the middle of writing costs the whole training."
     file = tmp_path / 'a.pt'
     resumed = partial(trained_net, 'Linknet/resnet18', file, 3)
     assert killed(resumed, 2, monkeypatch) == 2
@@ -211,7 +217,8 @@ def counted(monkeypatch):
     return steps
 
 
-def test_fine_tuning_goes_on_and_processes_change_nothing(tiny, tmp_path, monkeypatch):
+def test_a_killed_fine_tuning_goes_on_and_processes_change_nothing(tiny, tmp_path, monkeypatch):
+    "Else a killed night is lost, or more processes give another model."
     mine = tmp_path / 'mine'
     whole = fine_tuned(tiny, tmp_path / 'whole', workers=2)
     stopped(monkeypatch, partial(fine_tuned, tiny, mine))
@@ -227,6 +234,7 @@ def test_fine_tuning_goes_on_and_processes_change_nothing(tiny, tmp_path, monkey
 
 
 def test_another_fine_tuning_does_not_go_on_from_it(tiny, tmp_path, monkeypatch):
+    "Else a fine-tuning goes on from what other parameters have trained."
     mine = tmp_path / 'mine'
     stopped(monkeypatch, partial(fine_tuned, tiny, mine))
     steps = counted(monkeypatch)
@@ -235,6 +243,7 @@ def test_another_fine_tuning_does_not_go_on_from_it(tiny, tmp_path, monkeypatch)
 
 
 def test_fine_tuning_ends_when_nothing_improves(tiny, tmp_path, monkeypatch):
+    "Else a fine-tuning goes on for hours and only gets worse."
     # figures are asked for twice an epoch: of the images trained on, and of those held back
     figures = iter([0.1, 0.1, 0.3, 0.3, 0.2, 0.2, 0.25, 0.25, 0.9, 0.9])
     monkeypatch.setattr(

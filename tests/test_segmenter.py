@@ -26,6 +26,7 @@ from voc_cv.segment import (
     save_decoder,
     save_keras,
     score_folder,
+    segmentation_models,
     steering,
     train_keras,
 )
@@ -36,7 +37,8 @@ AT_HAND = MODEL.is_dir() and PHOTOGRAPHS.is_dir()
 
 
 @pytest.mark.skipif(not AT_HAND, reason='the real model and photographs are not at hand')
-def test_real_segmenter_knows_photographs(tmp_path):
+def test_a_real_segmenter_knows_photographs(tmp_path):
+    "Else a good model paints worse masks here than elsewhere."
     data = open_voc(PHOTOGRAPHS, 'val', 24)
     model = load_segmenter(MODEL, device='cpu')
     predict_masks(data, model, tmp_path / 'one', batch=5)
@@ -159,6 +161,7 @@ def values(masks):
 
 @pytest.mark.parametrize('make', [tiny_mask2former, tiny_oneformer, tiny_maskformer])
 def test_models_of_queries_say_what_their_queries_say(make, tmp_path):
+    "Else Mask2Former and its like paint other classes than they mean."
     torch.manual_seed(0)
     model, classes = make(tmp_path)
     classes.bias.data = SURE
@@ -169,7 +172,8 @@ def test_models_of_queries_say_what_their_queries_say(make, tmp_path):
     assert values(masks) == {18}
 
 
-def test_detr_panoptic_is_renamed(tmp_path):
+def test_detr_panoptic_is_read_by_its_names(tmp_path):
+    "Else a panoptic model's couches are painted as something else."
     torch.manual_seed(0)
     net = transformers.ResNetConfig(
         embedding_size=8,
@@ -208,6 +212,7 @@ def test_detr_panoptic_is_renamed(tmp_path):
 
 @pytest.mark.parametrize('architecture', MULTIPLES)
 def test_the_four_architectures_build_and_their_folders_load(architecture, tmp_path):
+    "Else a network that was trained all night cannot be loaded, or answers otherwise."
     how = {'architecture': architecture, 'backbone': 'mobilenetv2', 'size': 96}
     model = build_segmenter(**how)
     assert model.output_shape == (None, 96, 96, 21)
@@ -221,6 +226,7 @@ def test_the_four_architectures_build_and_their_folders_load(architecture, tmp_p
 
 
 def test_folders_of_unet_and_decoder_load(tmp_path):
+    "Else a network that was trained all night cannot be loaded, or answers otherwise."
     images, how = [s.image for s in toy_voc(2)], {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
     unet, decoder = build_unet(**how), PyramidSegmenter(load_backbone(), Decoder().eval(), 64)
     save_keras(tmp_path / 'unet', unet, 'build_unet', **how)
@@ -241,6 +247,7 @@ def test_folders_of_unet_and_decoder_load(tmp_path):
     ],
 )
 def test_recipes_train_and_their_folders_load(kind, loss, how, tmp_path):
+    "Else a recipe fails after the hours before it, or its network cannot be loaded."
     tensorflow.config.run_functions_eagerly(True)
     try:
         history = train_keras(
@@ -260,7 +267,17 @@ def test_recipes_train_and_their_folders_load(kind, loss, how, tmp_path):
     assert keras.config.dtype_policy().name == 'float32'
 
 
+def test_the_largest_network_of_the_original_can_be_built():
+    "Else the sweep of the original's architectures is refused at its last one."
+    build, how, _ = choose_network('PSPNet/senet154', 144, 16, 0.0)
+    assert build is build_segmenter and how['backbone'] == 'senet154'
+    assert how['size'] % MULTIPLES['PSPNet'] == 0
+    assert 'senet154' in segmentation_models().Backbones.models
+
+
+@pytest.mark.slow
 def test_the_largest_network_of_the_original_builds():
+    "Else the sweep of the original's architectures stops at its last one."
     build, how, _ = choose_network('PSPNet/senet154', 144, 16, 0.0)  # half a minute
     model = build(**how)
     scores = np.asarray(model(np.random.default_rng(0).random((1, 144, 144, 3), np.float32)))

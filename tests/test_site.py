@@ -35,6 +35,7 @@ def gaps(entry):
 
 @pytest.mark.parametrize('module', api.modules())
 def test_every_name_is_described_with_every_parameter(module):
+    "Else the API's page of a function lacks it, or says nothing of a parameter."
     entries, outside = api.read_module(module)
     text = (ROOT / 'voc_cv' / f'{module}.py').read_text(encoding='utf-8')
     offered = api.offered(api.ast.parse(text))
@@ -49,7 +50,9 @@ def test_every_name_is_described_with_every_parameter(module):
 
 @pytest.mark.parametrize('module', LIGHT)
 def test_the_entries_are_those_of_the_modules(module):
-    "Read from the source they must be what Python and fastcore read from the module."
+    """Else the API's page describes other parameters than the function has.
+
+    Read from the source they must be what Python and fastcore read from the module."""
     from fastcore.docments import docments
 
     loaded = importlib.import_module(f'voc_cv.{module}')
@@ -68,12 +71,14 @@ def test_the_entries_are_those_of_the_modules(module):
 
 @pytest.mark.parametrize('file', TEXTS)
 def test_links_of_a_text_lead_somewhere(file):
+    "Else a reader clicks into nothing."
     dead = pages.dead_links((ROOT / file).read_text(encoding='utf-8'), file)
     assert not dead, f'{file} links to {dead}, which is not there'
 
 
 @pytest.mark.parametrize('file', NOTEBOOKS)
 def test_links_of_a_notebook_lead_somewhere(file):
+    "Else a reader clicks into nothing."
     cells = json.loads((ROOT / file).read_text(encoding='utf-8'))['cells']
     prose = [cell for cell in cells if cell['cell_type'] == 'markdown']
     attachments = {name: it for cell in prose for name, it in cell.get('attachments', {}).items()}
@@ -84,6 +89,7 @@ def test_links_of_a_notebook_lead_somewhere(file):
 
 
 def test_dead_links_are_found():
+    "Else the check of links passes whatever they lead to."
     text = '''# A title
 [good](README.md) [bad](REDAME.md) ![bad](docs/nothing.jpg) `[code](nowhere.md)` [far](https://a.b/c)
 <img src="docs/none.png"> [here](#a-title) [there](#another) [out](../../etc/passwd)
@@ -97,6 +103,7 @@ def test_dead_links_are_found():
 
 
 def test_links_are_led_to_pages_of_the_site_or_to_the_source():
+    "Else links that work in the repository are dead on the site."
     found = {'README.md': 'index.md', 'nbs/a.ipynb': 'nbs/a.md', 'docs/b.md': 'docs/b.md'}
     text = '[n](nbs/a.ipynb#x) [d](docs/b.md) [t](tests/conftest.py) [w](https://a.b) '
     text += '`[c](nbs/a.ipynb)` [`c`](docs/b.md)'
@@ -111,6 +118,7 @@ def test_links_are_led_to_pages_of_the_site_or_to_the_source():
 
 
 def test_a_code_cell_has_no_directives_and_imports_are_folded():
+    "Else a reader of the site meets nbdev's own words and pages of imports."
     cell = {'id': 'f', 'source': ['#| export\n', 'def f(x): return x  # `y`\n']}
     text = pages.code(cell, 'a-f')
     assert '#|' not in text and ':class: exported' in text and 'def f(x): return x  # `y`' in text
@@ -120,6 +128,7 @@ def test_a_code_cell_has_no_directives_and_imports_are_folded():
 
 @pytest.mark.parametrize('file', [f for f in NOTEBOOKS if not f.endswith('index.ipynb')])
 def test_a_page_shows_every_output(file, tmp_path, monkeypatch):
+    "Else figures and values that a lesson speaks of are missing on the site."
     monkeypatch.setattr(pages, 'as_mathml', lambda found: '')  # not installed here
     target = tmp_path / 'page.md'
     pages.notebook_page(file, build.site_files(), {}, target)
@@ -138,6 +147,7 @@ def test_a_page_shows_every_output(file, tmp_path, monkeypatch):
 
 
 def test_dead_ends_and_remote_parts_of_the_finished_site_are_found(tmp_path):
+    "Else the site is published with dead links, or asks strangers' servers."
     text = '<h1 id="a">A</h1><a href="#a"></a><a href="b.html#b"></a><a href="sub/"></a>'
     bad = '<a href="#c"></a><a href="c.html"></a><a href="b.html#c"></a>'
     far = '<script src="https://a.b/c.js"></script><img src="//a.b/c.png"><a href="https://a.b"></a>'

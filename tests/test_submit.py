@@ -35,6 +35,7 @@ def column(binary):
 
 
 def test_pycocotools_reads_what_we_write():
+    "Else the contest reads other pixels than were predicted."
     rng = np.random.default_rng(0)
     for _ in range(200):
         binary = rng.random(rng.integers(1, 20, 2)) < rng.random()
@@ -43,6 +44,7 @@ def test_pycocotools_reads_what_we_write():
 
 
 def test_pycocotools_and_we_agree_on_real_masks():
+    "Else the contest reads other pixels than were predicted."
     for s in toy_voc(5):
         planes = s.mask == np.arange(1, 21)[:, None, None]
         ours = to_coco(encode_mask(s.mask), planes.size)
@@ -51,7 +53,9 @@ def test_pycocotools_and_we_agree_on_real_masks():
 
 
 def test_the_score_is_that_of_pycocotools_areas():
-    "Dice from COCO's runs alone: areas of what was submitted, of the truth, and of both."
+    """Else the contest gives another score than `voc_cv score`.
+
+    Dice from COCO's runs alone: areas of what was submitted, of the truth, and of both."""
     toys, rng = toy_voc(4), np.random.default_rng(0)
     masks = {s.id: np.where(rng.random(s.mask.shape) < 0.7, np.roll(s.mask, 9, 1), 0) for s in toys}
     texts = []
@@ -75,7 +79,9 @@ WORDS = ['0', '1', '2', '3', '5', '9', '12', '-1', '1.5', 'nan', '٣']
 
 
 def test_a_text_is_refused_or_means_one_array():
-    "Whatever is not refused is the encoding of what it decodes to, but for runs that touch."
+    """Else a slip in a submission is read as other pixels.
+
+    Whatever is not refused is the encoding of what it decodes to, but for runs that touch."""
     rng, refused = np.random.default_rng(0), 0
     for _ in range(3000):
         words = rng.choice(WORDS, rng.integers(0, 6))
@@ -91,7 +97,9 @@ def test_a_text_is_refused_or_means_one_array():
 
 
 def test_a_submission_of_nothing_is_sound():
-    "Images without objects, predicted so: two empty rows each, and full marks."
+    """Else images without objects cannot be answered.
+
+    Images without objects, predicted so: two empty rows each, and full marks."""
     black, nothing = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
     empty = VocDataset(['a', 'b'], lambda id: black, lambda id: nothing)
     table = pd.DataFrame({'Predicted': [''] * 4}, expected_rows(empty.ids))
@@ -100,13 +108,16 @@ def test_a_submission_of_nothing_is_sound():
 
 
 def test_a_table_of_another_kind_is_refused():
+    "Else another table is taken for a submission."
     with pytest.raises(ValueError, match='column Predicted'):
         check_submission(pd.DataFrame({'Text': ['']}), toy_voc(1))
 
 
 @pytest.mark.parametrize('hidden', [True, False])
-def test_run_shows_what_is_submitted_with_and_without_truth(tmp_path, hidden, monkeypatch):
-    "The section Run on the contest's layout: titles from the file, scores only where they are."
+def test_stage_06_shows_what_is_submitted_with_and_without_truth(tmp_path, hidden, monkeypatch):
+    """Else the last look before sending shows other answers than the file has.
+
+    The section Run on the contest's layout: titles from the file, scores only where they are."""
     import matplotlib.pyplot as plt
 
     toys, root, out = toy_voc(14), tmp_path / 'contest', tmp_path / 'run'

@@ -45,7 +45,8 @@ def sweep(tmp_path):
 HEAD = 'base: base.yaml\nscore: double/*/value\n'
 
 
-def test_a_sweep_from_beginning_to_end(sweep, command):
+def test_a_sweep_compares_its_runs_and_repeats_only_what_failed(sweep, command):
+    "Else one bad value costs all runs, or a corrected one trains all of them again."
     folder, args = sweep
     vary = 'all: {more: 2}\nvary:\n- add.number: {one: 1, bad: 13}\n  label: [x]\n'
     (folder / 'vary.yaml').write_text(HEAD + vary + '- add.number: [3]')
@@ -82,6 +83,7 @@ def test_a_sweep_from_beginning_to_end(sweep, command):
 
 
 def test_runs_side_by_side_share_the_cores(monkeypatch):
+    "Else four runs on four cores each use all of them, and take longer than one by one."
     from voc_cv.scale import share_cores
 
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
@@ -107,6 +109,7 @@ def wait_for(true, seconds=60):
 
 
 def test_an_interrupted_sweep_leaves_no_process_and_goes_on(sweep, command):
+    "Else Ctrl-C leaves trainings that nobody sees, or costs what is done."
     folder, args = sweep
     values = '{add.number: [1, 2, 3]}\nonly: [add]\n'
     (folder / 'vary.yaml').write_text(f'base: base.yaml\nvary: {values}')
@@ -162,7 +165,8 @@ def test_an_interrupted_sweep_leaves_no_process_and_goes_on(sweep, command):
         ('base: x.yaml\nvary: {add.number: [1]}', {}, 'x.yaml: there is no such file'),
     ],
 )
-def test_a_mistake_is_refused_before_anything_runs(sweep, vary, more, said):
+def test_a_mistake_in_a_sweep_is_refused_before_anything_runs(sweep, vary, more, said):
+    "Else a slip in the twentieth run shows after a night of nineteen."
     folder, _ = sweep
     (folder / 'vary.yaml').write_text(vary if 'base' in vary else f'{vary}\nbase: base.yaml')
     if vary == '- 1':
@@ -178,6 +182,7 @@ SHIPPED = sorted(ROOT.glob('params/sweeps/*.yaml'))
 
 
 def test_the_sweeps_of_the_original_are_there():
+    "Else a table that the original had cannot be made again."
     names = {p.stem for p in SHIPPED}
     assert names >= {'batch', 'losses', 'backbones', 'architectures', 'augment', 'weights'}
 
@@ -185,6 +190,7 @@ def test_the_sweeps_of_the_original_are_there():
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda p: p.stem)
 @pytest.mark.parametrize('root', [None, 'VOC2012'])
 def test_sweeps_that_we_ship_fit_the_notebooks(path, root):
+    "Else a sweep that the README names is refused, or fails at its last run."
     assert f'voc_cv sweep {path.name}' in path.read_text().split('\nvary')[0], 'says its command'
     known, sweep = known_parameters(project_folder('nbs'), ALL), read_sweep(path)
     plans = plan_runs(sweep, known, find_base(path, sweep.base, root), root, [])

@@ -23,7 +23,8 @@ def contents(root):
     }
 
 
-def test_export_and_clean_change_nothing(tmp_path):
+def test_modules_and_readme_are_what_the_notebooks_make(tmp_path):
+    "Else what one installs is not what the notebooks show."
     copy = tmp_path / 'copy'  # other tests read the modules while this one makes them
     left_out = ('.*', 'runs', 'bench', 'results', '*.egg-info', '__pycache__')
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
@@ -37,7 +38,8 @@ def test_export_and_clean_change_nothing(tmp_path):
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_form(path):
+def test_a_notebook_is_small_clean_and_of_no_machine(path):
+    "Else a notebook takes a minute to open, or shows an error or somebody's folders."
     text = path.read_text()
     cells = json.loads(text)['cells']
     if path.stem[0].isdigit():
@@ -57,6 +59,7 @@ def test_notebook_form(path):
     'path', [p for p in NOTEBOOKS if p.stem[0].isdigit()], ids=lambda p: p.stem
 )
 def test_no_function_takes_a_parameter_s_name(path):
+    "Else a run computes with a function where a parameter was given."
     cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
     given = {
         n
@@ -92,7 +95,9 @@ def bound(source):
     'path', [p for p in NOTEBOOKS if p.stem[0].isdigit()], ids=lambda p: p.stem
 )
 def test_no_cell_takes_a_parameter_for_itself(path):
-    "Else Run, in a notebook that is run from top to bottom, would get what a lesson left."
+    """Else a run computes with what a lesson left where a parameter was given.
+
+    Else Run, in a notebook that is run from top to bottom, would get what a lesson left."""
     found = json.loads(path.read_text())['cells']
     cells = {c['id']: ''.join(c['source']) for c in found if c['cell_type'] == 'code'}
     parameters = bound(cells.pop('parameters'))

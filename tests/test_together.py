@@ -44,6 +44,7 @@ LAUNCH = '--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --
 
 
 def test_two_processes_train_as_one(tiny, tmp_path):
+    "Else a training on two GPUs is another one than on one."
     (tmp_path / 'held.py').write_text(HELD)
     given = (
         f'segmenter={tiny}',
@@ -91,6 +92,7 @@ def test_two_processes_train_as_one(tiny, tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
+    "Else three images on two GPUs are a batch that nobody asked for."
     monkeypatch.setenv('WORLD_SIZE', '2')
     assert share_of(8) == 4
     with pytest.raises(ValueError, match='batch: expected a multiple of the 2 processes, got 3'):

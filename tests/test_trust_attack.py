@@ -76,6 +76,7 @@ def check_same(before, after):
 
 @attacks
 def test_a_model_is_left_as_it_was(attack):
+    "Else after an attack a model answers otherwise than before."
     net, y = fresh(), CLASSES
     before = state(net)
     first = ATTACKS[attack](net, X, y)
@@ -87,6 +88,7 @@ def test_a_model_is_left_as_it_was(attack):
 
 @attacks
 def test_a_model_is_left_as_it_was_after_an_error(attack):
+    "Else after an attack that failed a model answers otherwise than before."
     class Broken(nn.Module):
         def __init__(self):
             super().__init__()
@@ -108,6 +110,7 @@ def test_a_model_is_left_as_it_was_after_an_error(attack):
 
 
 def test_looking_and_reporting_change_nothing_either():
+    "Else after a report a model answers otherwise than before."
     net = fresh()
     before = state(net)
     first, again = is_right(net, X, CLASSES), is_right(net, X, CLASSES)
@@ -121,7 +124,8 @@ def test_looking_and_reporting_change_nothing_either():
 
 @attacks
 @pytest.mark.parametrize('kind', [torch.int32, torch.uint8, torch.int64])
-def test_classes_of_any_whole_number(attack, kind):
+def test_classes_of_any_whole_number_give_the_same_attack(attack, kind):
+    "Else what numpy or a list gives is refused, or attacked as something else."
     net = linear(5)
     same = ATTACKS[attack](net, X, CLASSES)
     assert torch.equal(ATTACKS[attack](net, X, CLASSES.to(kind)), same)
@@ -131,20 +135,24 @@ def test_classes_of_any_whole_number(attack, kind):
 
 @pytest.mark.parametrize('attack', GRADIENTS)
 @pytest.mark.parametrize('kind', [torch.bool, torch.int32, torch.int64, torch.float64])
-def test_labels_of_any_kind(attack, kind):
+def test_labels_of_any_kind_give_the_same_attack(attack, kind):
+    "Else yes and no as bool are attacked as classes 0 and 1."
     net = linear(20)
     same = ATTACKS[attack](net, X, LABELS)
     assert (same - X).abs().max() > 0.01
     assert torch.equal(ATTACKS[attack](net, X, LABELS.to(kind)), same)
 
 
-def test_two_classes_as_bool():
+def test_two_classes_as_bool_give_the_same_attack():
+    "Else yes and no as bool are attacked as something else."
     net, y = linear(2), torch.tensor([True, False, True, True])
     assert torch.equal(fgsm(net, X, y, 0.1), fgsm(net, X, y.long(), 0.1))
 
 
-def test_a_single_logit():
-    "The cross-entropy of one class is 0; as a label, yes or no, the best attack is known exactly."
+def test_a_single_logit_is_attacked_as_a_label_and_refused_as_a_class():
+    """Else an attack moves nothing, and the model seems robust.
+
+    The cross-entropy of one class is 0; as a label, yes or no, the best attack is known exactly."""
     net, inner = linear(1), 0.25 + X / 2
     with pytest.raises(ValueError, match=r'one logit.*labels\s\(N,1\)'):
         fgsm(net, inner, torch.zeros(4, dtype=torch.long), 0.1)
@@ -157,7 +165,8 @@ def test_a_single_logit():
 
 
 @pytest.mark.parametrize('attack', GRADIENTS)
-def test_masks_with_void(attack):
+def test_masks_with_void_are_attacked_where_they_are_known(attack):
+    "Else void is attacked as a class, or makes the gradient NaN."
     net = nn.Conv2d(3, 21, 3, padding=1)
     y = net(X).argmax(1)
     y[:, :2] = 255
@@ -170,6 +179,7 @@ def test_masks_with_void(attack):
 
 
 def test_void_is_in_nobodys_way():
+    "Else an attack counts as failed because of pixels that nobody knows."
     logits = torch.tensor([[[[2.0, 0.0, 0.0]], [[0.0, 2.0, 2.0]]]])  # says 0, 1, 1
     reached, void = torch.tensor([[[0, 1, 255]]]), torch.full((1, 1, 3), 255)
     assert fooled(logits, reached, targeted=True).tolist() == [True]
@@ -186,7 +196,8 @@ def test_void_is_in_nobodys_way():
     ],
     ids=['labels', 'masks'],
 )
-def test_attacks_of_classes_say_so(y, says):
+def test_attacks_of_classes_refuse_labels_and_masks(y, says):
+    "Else labels or masks are attacked by what knows classes only, and seem robust."
     net = linear(20) if y.ndim == 2 else nn.Conv2d(3, 21, 3, padding=1)
     with pytest.raises(ValueError, match=says):
         square(net, X, y, 0.1, 5)
@@ -200,6 +211,7 @@ def test_attacks_of_classes_say_so(y, says):
 
 @attacks
 def test_an_empty_batch_stays_one(attack):
+    "Else the last batch, empty, stops a report."
     found = ATTACKS[attack](linear(5), X[:0], CLASSES[:0])
     assert found.shape == (0, 3, 8, 8)
     assert square(linear(5), X[:0], CLASSES[:0], 0.1)[1].shape == (0,)
@@ -210,6 +222,7 @@ def test_an_empty_batch_stays_one(attack):
 
 @attacks
 def test_a_rounding_error_beyond_the_border_is_cut(attack):
+    "Else a picture that is off by 1e-8 is refused, or one from 0 to 255 is attacked."
     near = X.clone()
     near[0, 0, 0, 0], near[1, 0, 0, 0] = -3e-8, 1 + 1e-7
     found, net = ATTACKS[attack](linear(5), near, CLASSES), linear(5)
@@ -226,6 +239,7 @@ def test_a_rounding_error_beyond_the_border_is_cut(attack):
 
 @attacks
 def test_no_gradient_mode_is_no_obstacle(attack):
+    "Else an attack inside torch.no_grad() moves nothing, and the model seems robust."
     net = linear(5)
     wanted = ATTACKS[attack](net, X, CLASSES)
     for mode in (torch.no_grad, torch.inference_mode):
@@ -235,7 +249,8 @@ def test_no_gradient_mode_is_no_obstacle(attack):
 
 
 @pytest.mark.parametrize('wrong', [0, -1, 1.5, float('nan')])
-def test_tries_are_whole_numbers(wrong):
+def test_tries_that_are_no_whole_numbers_are_refused(wrong):
+    "Else no step at all is made, and the model seems robust."
     net = linear(5)
     for f, name in (
         (lambda n: apgd(net, X, CLASSES, 0.1, 3, restarts=n), 'restarts'),
@@ -265,12 +280,14 @@ def test_tries_are_whole_numbers(wrong):
         torch.zeros(4, 5, 2, 2),
     ],
 )
-def test_truth_that_does_not_fit(y):
+def test_truth_that_does_not_fit_is_refused(y):
+    "Else the attack climbs a loss of nonsense, and the model seems robust."
     with pytest.raises(ValueError, match='^y: expected'):
         fgsm(linear(5), X, y, 0.1)
 
 
-def test_models_that_cannot_be_attacked_so():
+def test_models_that_give_no_gradient_are_refused_with_the_cure():
+    "Else a model seems robust because no gradient reaches its pixels."
     net = linear(5)
 
     class Object(nn.Module):
@@ -300,7 +317,9 @@ def test_models_that_cannot_be_attacked_so():
 
 
 def test_training_on_masks_leaves_void_out():
-    "Void has no gradient: a network that only sees void is not moved, and one pixel counts alone."
+    """Else adversarial training learns pixels that nobody knows.
+
+    Void has no gradient: a network that only sees void is not moved, and one pixel counts alone."""
     net = nn.Conv2d(3, 21, 1)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     void = torch.full((4, 8, 8), 255)
@@ -311,7 +330,8 @@ def test_training_on_masks_leaves_void_out():
     assert train_adversarially(net, X, void, epochs=1)[0] == pytest.approx(wanted)
 
 
-def test_labels_of_the_reports_are_labels():
+def test_reports_of_attacks_take_only_labels():
+    "Else probabilities given as labels make a report of nonsense."
     net = linear(20)
     for wrong in (LABELS.numpy() * 2 - 1, LABELS.numpy() * 0.9):
         for f in (label_flips, attacked_map):

@@ -15,6 +15,7 @@ from voc_cv.data import VOC_CLASSES, present, stratify, write_labels
 
 
 def test_no_fold_is_ever_empty():
+    "Else a small data set ends in an error, or in a head that has learned nothing."
     for seed in range(300):
         rng = np.random.default_rng(seed)
         n = int(rng.integers(2, 12))
@@ -26,6 +27,7 @@ def test_no_fold_is_ever_empty():
 
 
 def test_neither_half_is_ever_empty():
+    "Else thresholds of a small data set are chosen on no image."
     for seed in range(500):
         rng = np.random.default_rng(seed)
         n, valid = int(rng.integers(2, 12)), rng.uniform(0.05, 0.95)
@@ -34,7 +36,8 @@ def test_neither_half_is_ever_empty():
             assert 0 < stratify(y, valid, seed).sum() < n
 
 
-def test_labels_are_labels(tmp_path):
+def test_folds_and_files_take_only_labels(tmp_path):
+    "Else -1 for unknown counts as present, and scores as labels."
     rng = np.random.default_rng(0)
     y, scores = rng.random((9, 20)) < 0.3, rng.random((9, 20))
     ids = [f'i{k}' for k in range(9)]

@@ -68,6 +68,7 @@ def equal(a, b):
 
 @pytest.mark.parametrize('taker', TAKERS)
 def test_bool_and_zeros_and_ones_are_the_same_labels(taker):
+    "Else scores depend on how a table writes yes and no."
     right = TAKERS[taker](Y)
     for same in (Y.astype(int), Y.astype(np.uint8), Y.astype(float), Y.astype(object)):
         assert equal(TAKERS[taker](same), right)
@@ -87,11 +88,13 @@ def test_bool_and_zeros_and_ones_are_the_same_labels(taker):
 )
 @pytest.mark.parametrize('taker', TAKERS)
 def test_other_labels_are_refused_with_the_cure(taker, wrong, cure):
+    "Else -1, NaN or probabilities are scored as if they were yes and no."
     with pytest.raises(ValueError, match=cure):
         TAKERS[taker](wrong)
 
 
-def test_what_is_a_label():
+def test_a_label_is_true_or_false_one_or_zero():
+    "Else a label that is off by 1e-9, or unknown, counts as one."
     for values in ([1, 0], [True, False], [1.0, 0.0], (np.True_, 0), torch.tensor([1, 0])):
         assert zeros_and_ones(values, 'y').tolist() == [True, False]
     assert zeros_and_ones([], 'y').shape == (0,)
@@ -104,14 +107,17 @@ def test_what_is_a_label():
 
 
 def test_vocs_own_lists_rank_as_by_hand():
-    "One dog at rank three: 1/3, which scikit-learn gives for -1 and 1, too."
+    """Else VOC's own -1 and 1 give another average precision than elsewhere.
+
+    One dog at rank three: 1/3, which scikit-learn gives for -1 and 1, too."""
     said = np.array([-1, -1, 1, -1])
     scores = np.array([0.9, 0.8, 0.7, 0.1])
     right = metrics.average_precision_score(said, scores)
     assert average_precision(said == 1, scores) == pytest.approx(1 / 3) == right
 
 
-def test_rows_in_another_order_are_no_answers():
+def test_rows_in_another_order_are_refused():
+    "Else answers to other images are scored as answers to these."
     y, s = pd.DataFrame(Y), pd.DataFrame(SCORES)
     assert mean_ap(y, s) == mean_ap(Y, SCORES) == mean_ap(y, SCORES)
     for turned in (s[::-1], s[s.columns[::-1]], s.rename(index=str)):
@@ -126,6 +132,7 @@ def test_rows_in_another_order_are_no_answers():
 
 
 def test_nothing_found_is_no_class():
+    "Else an image on which nothing was found gets a class by chance."
     nothing = np.zeros((2, 20))
     nothing[1, 4] = 0.2
     for rule in (relative_threshold, lambda s: choose_labels(s, 0.5)):
@@ -159,7 +166,10 @@ def by_hand(truth, pred):
 
 
 def test_predicted_void_has_one_rule():
-    "A pixel of 3 right, 1 void where a dog is, 1 void on the ground, void under void: 2 / (2 + 1)."
+    """Else the same mask has another Dice in the table than in the submission.
+
+    A pixel of 3 right, 1 void where a dog is, 1 void on the ground, void under void: 2 / (2 + 1).
+    """
     truth = np.array([[12, 12, 0, 255]], np.uint8)
     pred = np.array([[12, 255, 255, 255]], np.uint8)
     assert foreground_dice(truth, pred) == pytest.approx(2 / 3) == float(by_hand(truth, pred))
@@ -173,7 +183,9 @@ def test_predicted_void_has_one_rule():
 
 
 def test_three_ways_to_a_dice_agree():
-    "From masks, from the confusion matrix, from the runs of a submission, and pixel by pixel."
+    """Else the same mask has another Dice in the table than in the submission.
+
+    From masks, from the confusion matrix, from the runs of a submission, and pixel by pixel."""
     values = np.array([0, 0, 0, 1, 2, 20, 255], np.uint8)
     draws = np.random.default_rng(1)
     pairs = {f'i{k}': draws.choice(values, (2, 1 + k % 5, 7)) for k in range(60)}
@@ -193,8 +205,10 @@ def test_three_ways_to_a_dice_agree():
 
 @pytest.mark.parametrize('kind', [np.uint8, np.int16, np.int64, np.uint64])
 @pytest.mark.parametrize('n', [2, 21, 200, 255, 256, 300, 1000])
-def test_matrices_of_any_size_and_kind(n, kind):
-    "Bytes times classes overflow bytes, and 256 classes overflow two of them."
+def test_matrices_of_any_size_and_kind_are_right(n, kind):
+    """Else masks of bytes or of many classes are miscounted.
+
+    Bytes times classes overflow bytes, and 256 classes overflow two of them."""
     if n - 1 > np.iinfo(kind).max:
         pytest.skip('these numbers do not fit')
     ignore = 255 if n <= 255 else n + 7
@@ -209,7 +223,8 @@ def test_matrices_of_any_size_and_kind(n, kind):
     np.testing.assert_array_equal(confusion_matrix(truth, pred, n, ignore), wanted)
 
 
-def test_matrices_of_odd_masks():
+def test_odd_masks_are_counted_or_refused():
+    "Else masks with strange values are miscounted."
     assert confusion_matrix([True, False], [True, True], 2).tolist() == [[0, 1], [0, 1]]
     assert confusion_matrix([0, 1, -1], [0, 0, 1], 2, ignore=-1).tolist() == [[1, 0], [1, 0]]
     without_0 = confusion_matrix([0, 1, 2], [0, 1, 1], 3, ignore=0)
@@ -235,19 +250,23 @@ def test_matrices_of_odd_masks():
 
 
 def test_bytes_do_not_overflow():
+    "Else scores of masks of bytes are wrong above 255 pixels."
     assert dice(*np.array([150, 200, 200], np.uint8)) == 0.75
     assert iou(np.array([[200, 100], [100, 200]], np.uint8)).tolist() == [0.5, 0.5]
     assert mask_metrics([(np.full((20, 20), 7, np.uint8),) * 2])[0]['pixel accuracy'] == 1
 
 
 def test_a_mean_leaves_out_what_has_no_score():
+    "Else one image without a score makes the interval NaN."
     assert mean_interval([0.7, np.nan], 'Dice') == {'Dice 95 %': '0.700 to 0.700'}
     with pytest.raises(ValueError, match='no image with a score'):
         mean_interval([np.nan], 'Dice')
 
 
 def test_certain_maps_win():
-    "Maps are -20 ln p as bytes; 0 is certain, and minus a byte is no negative number."
+    """Else a corrected mask takes the least likely class.
+
+    Maps are -20 ln p as bytes; 0 is certain, and minus a byte is no negative number."""
     maps = np.full((21, 1, 4), 255, np.uint8)
     maps[7] = 0  # the forbidden class
     maps[12], maps[0] = [[0, 5, 9, 60]], [[5, 0, 60, 9]]
@@ -259,7 +278,8 @@ def test_certain_maps_win():
     'allowed',
     [[0], [21], [1.5], [-1], [np.nan], np.eye(20)[3] > 0, np.eye(20)[3], np.ones(20, int)],
 )
-def test_classes_that_may_stay_are_numbers(allowed):
+def test_classes_that_may_stay_must_be_numbers(allowed):
+    "Else a row of yes and no is read as class numbers, and the mask is emptied."
     mask, scores = np.full((2, 2), 4, np.uint8), np.zeros((21, 2, 2))
     for f, thing in ((correct_mask, mask), (restrict_scores, scores)):
         with pytest.raises(ValueError, match='allowed: expected class numbers'):
@@ -268,7 +288,8 @@ def test_classes_that_may_stay_are_numbers(allowed):
             f(thing, same)
 
 
-def test_probabilities_are_probabilities(tmp_path):
+def test_probabilities_must_be_probabilities(tmp_path):
+    "Else masks are corrected by NaN or by the columns of other classes."
     mask = np.full((2, 2), 4, np.uint8)
     for wrong in (np.full(20, np.nan), np.full(20, 1.2), np.full(20, -0.1), np.zeros(21)):
         with pytest.raises(ValueError, match='probabilities: expected 20 numbers'):
@@ -287,7 +308,8 @@ def test_probabilities_are_probabilities(tmp_path):
             load_probabilities(tmp_path, 'val')
 
 
-def test_labels_to_submit_are_labels(tmp_path):
+def test_labels_to_submit_must_be_labels(tmp_path):
+    "Else probabilities or unknowns are sent to the contest as yes."
     data = VocDataset(['a', 'b'], lambda id: np.zeros((2, 3, 3), np.uint8))
     good = pd.DataFrame(False, ['a', 'b'], VOC_CLASSES)
 

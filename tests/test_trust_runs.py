@@ -42,6 +42,7 @@ from voc_cv.run import (
 
 
 def test_a_note_that_leads_out_deletes_nothing(tmp_path):
+    "Else a run that somebody sent deletes one's own files."
     go_in_here(tmp_path, one='(out / "a.txt").write_text("1")')
     precious, out = tmp_path / 'precious.txt', tmp_path / 'run'
     for name in ('../precious.txt', str(precious), 'a/../../precious.txt'):
@@ -59,6 +60,7 @@ def test_a_note_that_leads_out_deletes_nothing(tmp_path):
 
 
 def test_names_that_look_like_ours_are_left_alone_and_ours_are_not(tmp_path):
+    "Else tidying up deletes what is not ours, or leaves half files for ever."
     host = files.this_host()
     ended = subprocess.Popen([sys.executable, '-c', ''])
     ended.wait()
@@ -79,6 +81,7 @@ def test_names_that_look_like_ours_are_left_alone_and_ours_are_not(tmp_path):
 
 
 def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    "Else saving a model over a link empties the folder that it leads to."
     (tmp_path / 'disk').mkdir()
     (tmp_path / 'disk/mine.txt').touch()
     (tmp_path / 'model').symlink_to(tmp_path / 'disk')
@@ -91,6 +94,7 @@ def test_a_link_is_replaced_and_its_target_stays(tmp_path):
 
 
 def test_files_that_no_run_has_made_are_not_overwritten(tmp_path):
+    "Else a run into the wrong folder writes over one's own files."
     go = 'raise Exception("not run")'
     tiny(tmp_path, one=go)
     for out in (tmp_path, tmp_path / 'run'):
@@ -101,7 +105,8 @@ def test_files_that_no_run_has_made_are_not_overwritten(tmp_path):
         assert (out / 'scores.json').read_text() == 'mine' and not (out / '.stages').exists()
 
 
-def test_braces_quotes_and_spaces(tmp_path):
+def test_braces_quotes_and_spaces_are_kept_in_a_path(tmp_path):
+    "Else results of a folder with a strange name lie in another."
     tiny(tmp_path, one='(out / "one.txt").write_text(str(out))')
     out = tmp_path / """a {out} {0} "b" 'c' $d \\e ü %s"""
     run_pipeline(tmp_path / 'p.yaml', out=out, nbs=tmp_path, stages={'one': ()})
@@ -109,6 +114,7 @@ def test_braces_quotes_and_spaces(tmp_path):
 
 
 def test_the_owner_of_a_folder_is_named_and_a_dead_one_owns_nothing(tmp_path):
+    "Else two runs mix in one folder, or a killed one locks it for ever."
     code = 'import sys, time; from voc_cv.files import alone_in\n'
     code += 'with alone_in(sys.argv[1]): time.sleep(60)'
     owner = subprocess.Popen([sys.executable, '-c', code, tmp_path / 'run'])
@@ -128,6 +134,7 @@ def test_the_owner_of_a_folder_is_named_and_a_dead_one_owns_nothing(tmp_path):
 
 
 def test_only_paths_are_looked_at_on_disk(tmp_path, monkeypatch):
+    "Else a folder that happens to be called `val` changes what a run means."
     monkeypatch.chdir(tmp_path)
     for name in ('val', 'cnn', 'unet', 'imagenet', 'best', 'efficientnet-lite0', 'FPN/mobilenetv2'):
         (tmp_path / name).mkdir(parents=True)
@@ -153,7 +160,8 @@ def test_only_paths_are_looked_at_on_disk(tmp_path, monkeypatch):
     assert [*hub_commits(paths)] == ['other/hub']
 
 
-def test_linked_file_keeps_its_ending(tmp_path):
+def test_a_linked_file_keeps_its_ending(tmp_path):
+    "Else a detector from the hub's cache, which links, is no .onnx any more."
     (tmp_path / 'blob').touch()
     (tmp_path / 'd.onnx').symlink_to(tmp_path / 'blob')
     assert whole_paths({'detector': f'{tmp_path}/./d.onnx'})['detector'].endswith('/d.onnx')
@@ -161,6 +169,7 @@ def test_linked_file_keeps_its_ending(tmp_path):
 
 @pytest.mark.parametrize('changed', ['weights.h5', 'a/model.safetensors', 'd.onnx', 'd.onnx.data'])
 def test_whatever_a_stage_reads_is_in_its_fingerprint(tmp_path, changed):
+    "Else after a model was trained again its old results are kept."
     values = {'encoder_weights': 'weights.h5', 'targets': 'unet ./a', 'detector': 'd.onnx'}
     for name in ('weights.h5', 'a/model.safetensors', 'd.onnx', 'd.onnx.data'):
         with replacing(tmp_path / name) as part:
@@ -176,6 +185,7 @@ def test_whatever_a_stage_reads_is_in_its_fingerprint(tmp_path, changed):
 
 
 def test_a_model_loaded_for_the_first_time_gets_its_commit(tmp_path, monkeypatch):
+    "Else a run is repeated although nothing changed, or kept although the hub's model did."
     refs = tmp_path / 'hub/models--a--b/refs'
     monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path / 'hub'))
     work = (
@@ -195,6 +205,7 @@ def test_a_model_loaded_for_the_first_time_gets_its_commit(tmp_path, monkeypatch
 
 
 def test_what_a_killed_stage_had_begun_does_not_confuse_the_next(tmp_path):
+    "Else halves of two runs are scored as one."
     out = tmp_path / 'run'
     work = """from voc_cv.files import replacing
 import os, signal
@@ -220,6 +231,7 @@ with replacing(out / 'models' / '{model}') as part:
 
 
 def test_cut_notes_and_scores_count_as_not_run(tmp_path):
+    "Else a full disk leaves half a note, and its stage counts as done."
     work = 'from voc_cv.files import add_scores; add_scores(out, "one", {"a": {"b": 1}})'
     out = go_in_here(tmp_path, one=work)
     for name, cut in (('.stages/one.json', 20), ('scores.json', 9)):
@@ -233,6 +245,7 @@ def test_cut_notes_and_scores_count_as_not_run(tmp_path):
 
 
 def test_changed_inputs_are_seen_although_nobody_noted_them(tmp_path, capsys):
+    "Else masks that were painted over are scored by the old ones' results."
     stages = {'one': '(out / "a.txt").write_text("1")', 'two': 'print((out / "a.txt").read_text())'}
     out = go_in_here(tmp_path, **stages)
     (out / 'a.txt').write_text('painted over')
@@ -242,12 +255,14 @@ def test_changed_inputs_are_seen_although_nobody_noted_them(tmp_path, capsys):
     assert 'kept' not in capsys.readouterr().out
 
 
-def test_kills_at_random_moments(tmp_path):
+def test_kills_at_random_moments_leave_what_an_unbroken_run_leaves(tmp_path):
+    "Else a kill at a bad moment leaves results that are not the run's."
     hit, unequal, orphans, lost = soak.run_kills(tmp_path, 2, seed=1)
     assert hit >= 2 and (unequal, orphans, lost) == (0, 0, 0)
 
 
 def test_a_terminated_run_takes_its_kernel_along_and_says_so(tmp_path):
+    "Else a stopped run goes on using the machine unseen."
     command = [*soak.three_stages(tmp_path / 'nbs', 'import time; time.sleep(60)'), '--out']
     process = subprocess.Popen(
         [*command, tmp_path / 'run'], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -263,7 +278,8 @@ def test_a_terminated_run_takes_its_kernel_along_and_says_so(tmp_path):
     assert process.returncode == 130 and below and not any(map(soak.lives, below))
 
 
-def test_full_and_read_only_disks(tmp_path):
+def test_full_and_read_only_disks_are_said(tmp_path):
+    "Else a full disk leaves half files that count as whole."
     answers = soak.full_disk(tmp_path / 'full', ['60k']), soak.read_only(tmp_path / 'read')
     if answers == (None, None):
         pytest.skip('only root can make a small disk')
@@ -274,6 +290,7 @@ def test_full_and_read_only_disks(tmp_path):
 
 
 def test_check_uses_what_the_submission_was_made_with(tmp_path, capsys):
+    "Else a sound submission is called wrong, for it is compared with other data."
     from voc_cv.data import toy_voc
     from voc_cv.submit import write_submission
 
@@ -315,7 +332,8 @@ LAUGHS = b'a: &a [x, x, x, x, x, x, x, x, x]\n' + b''.join(
         (b'parameters: 7', 'expected blocks'),
     ],
 )
-def test_files_of_parameters_that_are_refused(tmp_path, content, said):
+def test_damaged_files_of_parameters_are_refused_by_name(tmp_path, content, said):
+    "Else a forged or damaged YAML takes all the memory, or runs code."
     (tmp_path / 'p.yaml').write_bytes(content)
     start = time.time()
     with pytest.raises(ValueError) as e:
@@ -341,7 +359,8 @@ def test_files_of_parameters_that_are_refused(tmp_path, content, said):
         ('12:30', '', '12:30'),
     ],
 )
-def test_numbers_as_people_write_them(text, default, value):
+def test_numbers_are_read_as_people_write_them(text, default, value):
+    "Else `lr=1e-3` is refused or read as text."
     found = parse_value('x', text, default)
     assert found == value and type(found) is type(value)
 
@@ -358,7 +377,8 @@ def test_numbers_as_people_write_them(text, default, value):
         ('a\0b', ''),
     ],
 )
-def test_what_is_no_such_number(text, default):
+def test_what_is_no_such_number_is_refused(text, default):
+    "Else `12:30` or `0x10` becomes a number that nobody meant."
     with pytest.raises(ValueError, match='^lr: expected') as e:
         parse_value('lr', text, default)
     assert len(str(e.value)) < 400
@@ -378,7 +398,8 @@ def test_what_is_no_such_number(text, default):
         ),
     )
 )
-def test_a_record_says_what_was_run(values):
+def test_a_record_reads_back_as_what_was_run(values):
+    "Else a run that is repeated from its record is another one."
     values.pop('<<', None)
     assert read_yaml(write_yaml({'x': values}), 'x') == {'x': values}
 
@@ -387,6 +408,7 @@ def test_a_record_says_what_was_run(values):
     'value', ['x' * 10**6, [['x'] * 10**4] * 10**4, 10**3999, {'a': 'b' * 10**6}]
 )
 def test_a_message_quotes_at_most_two_hundred_characters(value):
+    "Else one damaged value fills the screen."
     for default in (1, 0.5, False, ''):
         with pytest.raises(ValueError) as e:
             check_value('x', value, default)
@@ -409,7 +431,8 @@ def test_a_message_quotes_at_most_two_hundred_characters(value):
         'a = ""' + '-1' * 2000,
     ],
 )
-def test_cells_that_are_no_parameters(tmp_path, cell):
+def test_cells_that_are_no_plain_parameters_are_refused(tmp_path, cell):
+    "Else parameters of one's own stage are misread, or a forged one runs code."
     soak.notebook(tmp_path / 'a.ipynb', cell, '')
     with pytest.raises(ValueError, match='a.ipynb'):
         stage_parameters(tmp_path / 'a.ipynb')
@@ -419,7 +442,8 @@ def test_cells_that_are_no_parameters(tmp_path, cell):
     'stages',
     ['3', '[]', '["a"]', '{"a": 3}', '{"../a": []}', '{"a": ["b"]}', '[' * 10**5, '{"": []}'],
 )
-def test_stages_that_are_none(tmp_path, stages, capsys):
+def test_stages_that_are_none_are_refused(tmp_path, stages, capsys):
+    "Else a mistyped --stages ends in a traceback, or leads out of the folder."
     try:
         code = main(
             ['run', '--stages', stages, '--nbs', str(tmp_path), '--out', str(tmp_path / 'r')]
@@ -434,6 +458,7 @@ def test_stages_that_are_none(tmp_path, stages, capsys):
 
 
 def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    'Else "No space left" does not say where.'
     with pytest.raises(OSError) as e, replacing(tmp_path / 'a.txt') as part:
         part.touch()
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -447,6 +472,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
 
 
 def test_a_fault_of_ours_ends_in_a_sentence_too(monkeypatch, capsys):
+    "Else a fault of ours is a page of code, and nothing to send us."
     def fails(args):
         raise KeyError('x' * 10**5)
 
@@ -460,6 +486,7 @@ def test_a_fault_of_ours_ends_in_a_sentence_too(monkeypatch, capsys):
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
+    "Else `voc_cv info | head` ends in a traceback."
     from voc_cv.data import toy_voc, write_voc
 
     write_voc(tmp_path / 'set', val=toy_voc(2, split='val'))
@@ -472,7 +499,8 @@ def test_a_closed_pipe_is_no_error(tmp_path):
 
 
 @pytest.mark.parametrize('part', ['source', 'cell_type', 'metadata', 'outputs'])
-def test_a_cell_without_one_of_its_parts(tmp_path, part):
+def test_a_cell_without_one_of_its_parts_is_refused_by_name(tmp_path, part):
+    "Else a damaged notebook ends in a traceback."
     soak.notebook(tmp_path / 'a.ipynb', 'n = 3', '')
     text = (tmp_path / 'a.ipynb').read_text()
     (tmp_path / 'a.ipynb').write_text(text.replace(f'"{part}"', '"other"'))
@@ -481,12 +509,14 @@ def test_a_cell_without_one_of_its_parts(tmp_path, part):
 
 
 @pytest.mark.parametrize('name', ['parameters', 'notes', 'scores', 'notebooks'])
-def test_random_files(tmp_path, name):
+def test_random_files_end_in_a_sentence(tmp_path, name):
+    "Else a damaged file ends in a traceback, or is read as something else."
     file, whole, call = soak.samples(tmp_path)[name]
     tries, faults = soak.fuzz(name, file, whole, call, 150)
     assert tries >= 100 and not faults, faults
 
 
-def test_a_failing_stage_still_fails_as_before(tmp_path):
+def test_a_failing_stage_is_told_by_its_own_error(tmp_path):
+    "Else a stage that failed counts as done."
     with pytest.raises(StageError, match='ZeroDivisionError'):
         go_in_here(tmp_path, one='1 / 0')

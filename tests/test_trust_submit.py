@@ -42,6 +42,7 @@ def lines(tmp_path):
 
 
 def test_rows_are_found_by_their_id(lines):
+    "Else a submission whose rows were sorted scores 0."
     (head, *rows), file, scores = lines
     rng = np.random.default_rng(0)
     for order in (rows[::-1], rows[::2] + rows[1::2], list(rng.permutation(rows))):
@@ -50,7 +51,8 @@ def test_rows_are_found_by_their_id(lines):
         pd.testing.assert_frame_equal(score_submission(file, TOYS), scores)
 
 
-def test_habits_of_other_tools_that_change_nothing(lines):
+def test_habits_of_other_tools_change_nothing(lines):
+    "Else a submission that Windows or a spreadsheet has saved is refused."
     rows, file, scores = lines
     text = '\n'.join(rows) + '\n'
     cells = list(csv.reader(rows))
@@ -69,8 +71,10 @@ def test_habits_of_other_tools_that_change_nothing(lines):
     pd.testing.assert_frame_equal(score_submission(read_submission(file), TOYS), scores)
 
 
-def test_a_row_longer_than_csv_likes(tmp_path):
-    "131,072 letters are the most that Python's csv reads unless it is told."
+def test_a_row_longer_than_csv_likes_is_read(tmp_path):
+    """Else the submission of a large, detailed mask cannot be read.
+
+    131,072 letters are the most that Python's csv reads unless it is told."""
     noise = np.random.default_rng(0).integers(0, 21, (300, 300)).astype(np.uint8)
     data = VocDataset(['x'], lambda id: np.zeros((300, 300, 3), np.uint8), lambda id: noise)
     file, limit = tmp_path / 'long.csv', csv.field_size_limit()
@@ -81,6 +85,7 @@ def test_a_row_longer_than_csv_likes(tmp_path):
 
 
 def test_shifted_cut_and_foreign_files_are_refused(lines):
+    "Else a file with row numbers, or half a file, is sent to the contest."
     (head, *rows), file, _ = lines
     numbered = [f'{k},{row}' for k, row in enumerate(rows)]
     for wrong, says in (
@@ -108,6 +113,7 @@ def test_shifted_cut_and_foreign_files_are_refused(lines):
 
 
 def test_every_wrong_row_is_named(lines):
+    "Else one wrong row among thousands is found by nobody."
     (head, *rows), file, _ = lines
     a, b, _ = TOYS.ids
     for wrong, row, says in (
@@ -133,7 +139,9 @@ def test_every_wrong_row_is_named(lines):
 
 
 def test_runs_are_counted_as_pixels_are():
-    "Shares of runs, and pixels claimed twice, against arrays that hold every place."
+    """Else shares and overlaps of a submission are miscounted.
+
+    Shares of runs, and pixels claimed twice, against arrays that hold every place."""
     rng = np.random.default_rng(0)
     for _ in range(300):
         n = int(rng.integers(1, 9))
@@ -146,7 +154,10 @@ def test_runs_are_counted_as_pixels_are():
 
 
 def test_the_score_is_that_of_all_planes():
-    "The definition, on the stack of twenty planes, for predictions that claim pixels of void, too."
+    """Else the contest gives another score than `voc_cv score`.
+
+    The definition, on the stack of twenty planes, for predictions that claim pixels of void, too.
+    """
     rng, values = np.random.default_rng(1), np.array([0, 0, 1, 2, 19, 20, 255], np.uint8)
     masks = {f'{k}': rng.choice(values, (2, 3, 1 + k % 6)) for k in range(80)}
     black = {id: np.zeros((*a.shape, 3), np.uint8) for id, (a, _) in masks.items()}
@@ -167,6 +178,7 @@ def test_the_score_is_that_of_all_planes():
 
 
 def test_the_quick_reading_of_numbers_is_the_slow_one():
+    "Else a submission is read as other numbers than it holds."
     for text in ('', ' ', '1 2', ' 1  2 ', '007 1', '1\t2\n3 4', '999999999999999 1'):
         assert whole_numbers(text).ravel().tolist() == [int(w) for w in text.split()]
     for text in (
@@ -202,7 +214,9 @@ print(int(peak.split()[1]) // 1024)
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='asks Linux for its memory')
 def test_many_images_need_little_memory(tmp_path):
-    "No plane of any image is ever built: 2,000 images cost no more than their texts."
+    """Else a submission of many images takes all the memory there is.
+
+    No plane of any image is ever built: 2,000 images cost no more than their texts."""
     done = subprocess.run(
         [sys.executable, '-c', MANY],
         cwd=tmp_path,
