@@ -75,8 +75,8 @@ def box_map(boxes, shape):
 
 
 def ideas(looks, q, truth, boxes, guide):
-    """Masks by name. looks: float (4,21,h,w), of each scale plain and mirrored; q: float (20,), what
-    labels are predicted; truth: bool (20,), the true ones; boxes: float (20,h,w) of `box_map`."""
+    """Masks by name. looks: float (4,21,h,w), of each scale plain and mirrored; q: float (20,), the
+    labels predicted; truth: bool (20,), the true ones; boxes: float (20,h,w) of `box_map`."""
     p, logs = looks.mean(0), np.log(looks.mean(0).clip(FLOOR))
     prior = np.log(q.clip(1e-3))[:, None, None]
     yield 'one look', looks[0].argmax(0)
@@ -93,14 +93,16 @@ def ideas(looks, q, truth, boxes, guide):
     for most in (0.0, 1.0):
         moved = np.minimum(log_odds(q) + 1, most)[:, None, None]
         name = 'downwards only' if not most else 'in both directions'
-        yield f'prior on all classes, {name}', np.concatenate([logs[:1], logs[1:] + moved]).argmax(0)
+        weighed = np.concatenate([logs[:1], logs[1:] + moved])
+        yield f'prior on all classes, {name}', weighed.argmax(0)
     yield 'objects first', objects_first(p)
     for k in (0.5, 1.0, 2.0):
         yield f'objects first, prior of strength {k:g}', objects_first(p, k * prior)
     place = np.log(boxes + 0.02)
     yield 'objects first, boxes as a prior of place', objects_first(p, 0.5 * place)
     yield 'objects first, boxes and prior of strength 1', objects_first(p, 0.5 * place + prior)
-    odds = np.log((1 - p[0]).clip(1e-4) / p[0].clip(1e-4)) + 0.5 * np.log((boxes.max(0) + 0.15) / 0.4)
+    odds = np.log((1 - p[0]).clip(1e-4) / p[0].clip(1e-4))
+    odds += 0.5 * np.log((boxes.max(0) + 0.15) / 0.4)
     best = 1 + (np.log(p[1:].clip(FLOOR)) + prior).argmax(0)
     yield 'boxes say, too, where objects are', np.where(odds > 0, best, 0)
     absent = np.where(truth, 0, -99.0)[:, None, None]
@@ -149,8 +151,8 @@ def rows_of(part, dices, counts, about):
             ends = mean_interval(values, score)[f'{score} 95 %'].split(' to ')
             rows.append({'line': name, 'score': score, 'value': round(np.nanmean(values), 5),
                          'low': float(ends[0]), 'high': float(ends[1]), 'n': len(values)})
-        rows.append({'line': name, 'score': 'mIoU', 'value': round(overlap(counts[name])['mIoU'], 5),
-                     'n': len(dices)})
+        miou = round(overlap(counts[name])['mIoU'], 5)
+        rows.append({'line': name, 'score': 'mIoU', 'value': miou, 'n': len(dices)})
     return [{'run': f'masks, {part}', **row, **about} for row in rows]
 
 
@@ -183,8 +185,8 @@ def main():
     parts = {args.judges: train.subset(chosen[:last]), 'val': val.subset(val.ids[:last])}
     commit = subprocess.check_output(['git', 'rev-parse', '--short', 'HEAD'], text=True).strip()
     about = {
-        'command': f'python bench/mask_ideas.py VOC --segmenter path/to/{Path(args.segmenter).name} '
-                   f'--detector path/to/{Path(args.detector).name}',
+        'command': 'python bench/mask_ideas.py VOC --segmenter path/to/'
+                   f'{Path(args.segmenter).name} --detector path/to/{Path(args.detector).name}',
         'data': '224 COCO photographs of train, and 243 of val', 'seed': 0, 'commit': commit,
         'machine': '2 cores, no GPU'}
     rows = []
