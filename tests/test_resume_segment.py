@@ -110,7 +110,7 @@ def trained_net(kind='unet', file='', epochs=EPOCHS, **how):
     return history, model.get_weights()
 
 
-averaged_decoder = partial(trained_decoder, kind='light', average=0.9)
+averaged_decoder = partial(trained_decoder, kind='light', average=0.9, mix=0.5)
 
 
 @pytest.mark.parametrize('at', range(EPOCHS))

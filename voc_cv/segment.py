@@ -63,7 +63,7 @@ from voc_cv.data import (
     show_mask,
     voc_palette,
 )
-from .files import batches, digest, progress, read_json, replacing, some
+from .files import batches, cached_array, digest, progress, read_json, replacing, some
 
 # %% ../nbs/03_segment.ipynb #nets-imports
 from voc_cv.nets import (
@@ -104,6 +104,7 @@ from voc_cv.nets import (
     check_keras_model,
     check_parts,
     colour_rule,
+    is_share,
     is_side,
     is_text,
     load_config,
@@ -460,7 +461,7 @@ def check_trackers(report_to):
 STEERING: dict = {
     'batch': 0, 'lr': 0., 'workers': 0, 'optimizer': 'adam', 'schedule': 'cosine',
     'augment': 'ours', 'copies': 0, 'precision': 'auto', 'patience': 0, 'report_to': 'none',
-    'average': 0.,
+    'average': 0., 'mix': 0.,
 }
 
 def steering(**given) -> dict:
@@ -474,6 +475,7 @@ def steering(**given) -> dict:
     thread_count(how['workers'])
     if not 0 <= how['average'] < 1:
         raise ValueError(f'average: expected 0 or more, below 1, got {how["average"]}')
+    if not is_share(how['mix']): raise ValueError(f'mix: expected 0 to 1, got {how["mix"]}')
     for name in ('lr', 'patience', 'copies'):
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
@@ -601,6 +603,33 @@ def feature_maps(
     levels = [torch.cat(level) for level in zip(*found, strict=True)]
     return levels, torch.from_numpy(np.stack(masks))
 
+# %% ../nbs/03_segment.ipynb #kept-maps
+def kept_maps(
+    data: VocDataset,  # with masks, and with a key
+    net: nn.Module,  # a backbone with `pyramid`
+    size: int,  # of the square that the backbone sees, a multiple of 32
+    batch: int = 16,  # images at once
+    workers: int = 0,  # threads that read; 0: what suits
+    kind: str = 'plain',  # of the decoder that shall learn from them
+    device: str | None = None,  # None: a GPU if there is one
+) -> tuple[list, torch.Tensor]:  # what `feature_maps` gives
+    "Feature maps and masks from the cache folder; made, and kept there, if they are not in it."
+    device = best_device(device)
+    made: list = []
+    def make(part):
+        if not made: made.extend(feature_maps(data, net, size, batch, device, workers, kind))
+        if part == 'masks': return made[1].numpy()
+        return torch.cat([m.flatten(1) for m in made[0]], 1).numpy()
+    about = data.key, weights_digest(net), size, kind, torch.__version__, device
+    kept = {part: cached_array(f'{part}-{digest(*about)}', partial(make, part))
+            for part in ('maps', 'masks')}
+    if made: return made[0], made[1]
+    with on_device(net, device), torch.inference_mode():
+        shapes = [m.shape[1:] for m in maps_of(net, kind)(torch.zeros(1, 3, size, size).to(device))]
+    flat = torch.from_numpy(kept['maps']).split([s.numel() for s in shapes], 1)
+    levels = [part.unflatten(1, s) for part, s in zip(flat, shapes, strict=True)]
+    return levels, torch.from_numpy(kept['masks'])
+
 # %% ../nbs/03_segment.ipynb #pixel-cross-entropy
 def pixel_cross_entropy(
     logits: torch.Tensor,  # float (N,C,H,W)
@@ -642,12 +671,44 @@ def score_maps(decoder, maps, masks, weights, batch=16) -> dict:
         confusion = confusion + seen
     return {'tune loss': float(np.mean(losses)), **held_back(overlap(confusion))}
 
+# %% ../nbs/03_segment.ipynb #cut-mix
+def rectangle(cells, area=(.1, .5)):
+    "Rows and columns, two slices, of a random rectangle with this share of a square of cells."
+    share = area[0] + (area[1] - area[0]) * torch.rand(())
+    stretch = 2 ** (2 * torch.rand(()) - 1)
+    sides = (cells * (share * stretch) ** .5, cells * (share / stretch) ** .5)
+    parts = []
+    for side in sides:
+        long = min(cells, max(1, round(side.item())))
+        start = int(torch.randint(cells - long + 1, ()))
+        parts.append(slice(start, start + long))
+    return parts
+
+def cut_mix(
+    maps: list,  # of tensors (N,C,h,w), the coarsest last; the other sides are multiples of its
+    masks: torch.Tensor,  # (N,H,W)
+    chance: float,  # that an image gets a part of another one, 0..1
+) -> tuple[list, torch.Tensor]:  # new maps and masks
+    "Give images of a batch a rectangle of another one, maps and mask alike."
+    cells, order = maps[-1].shape[-1], torch.randperm(len(masks))
+    mixed = [layer.clone() for layer in (*maps, masks)]
+    for i, other in enumerate(order.tolist()):
+        if torch.rand(()) >= chance: continue
+        rows, columns = rectangle(cells)
+        for new, old in zip(mixed, (*maps, masks), strict=True):
+            n = new.shape[-1] // cells
+            y, x = (slice(s.start * n, s.stop * n) for s in (rows, columns))
+            new[i, ..., y, x] = old[other, ..., y, x]
+    return mixed[:-1], mixed[-1]
+
 # %% ../nbs/03_segment.ipynb #decoder-epoch
-def decoder_epoch(decoder, maps, masks, weights, rows, update) -> dict:
+def decoder_epoch(decoder, maps, masks, weights, rows, update, mix=0.) -> dict:
     "One epoch: `update` takes each batch's loss. Mean loss; mIoU and F-score of all batches."
     losses, confusion = [], np.zeros((21, 21), np.int64)
     for part in rows:
-        loss, seen = judge(decoder.train(), [m[part] for m in maps], masks[part], weights)
+        shown = [m[part] for m in maps], masks[part]
+        if mix: shown = cut_mix(*shown, mix)
+        loss, seen = judge(decoder.train(), *shown, weights)
         confusion += seen
         losses.append(update(loss))
     return {'loss': float(np.mean(losses)), **overlap(confusion)}
@@ -690,6 +751,7 @@ def fit_decoder(
     checkpoint='',  # the file to keep a checkpoint in; '': none
     kind: str = 'plain',  # of decoder, one of `DECODERS`
     average: float = 0.,  # share of the old mean of weights that a step keeps; 0: no mean
+    mix: float = 0.,  # chance of `cut_mix`
 ) -> tuple[nn.Module, pd.DataFrame]:  # that of the best epoch; loss, mIoU and F-score of each
     "Train a decoder with AdamW and weighted cross-entropy; keep the epoch with the best mIoU."
     (maps, masks), device = fit, best_device(device)
@@ -705,7 +767,7 @@ def fit_decoder(
             return value
         def run_epoch(epoch):
             rows = torch.randperm(len(masks)).split(batch)
-            return decoder_epoch(decoder, maps, masks, weights, rows, update)
+            return decoder_epoch(decoder, maps, masks, weights, rows, update, mix)
         def score(): return score_maps(mean, *tune, weights)
         def snapshot(): return weights_of(mean)
         history = fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot,
@@ -1561,6 +1623,7 @@ def train_decoder(
     how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
     kind: str = 'plain',  # of decoder, one of `DECODERS`
+    keep: bool = False,  # the maps in the cache folder
 ) -> pd.DataFrame:
     "Train and save a decoder; its history."
     check_word('decoder_kind', kind, [*DECODERS])
@@ -1570,7 +1633,9 @@ def train_decoder(
                          f'{backbone} does not give; take efficientnet-lite0')
     looks = [look for look in (fit, second_look(fit, how['augment'], seed)) if look is not None]
     batch = batch_size(how['batch'], len(looks) * len(fit), 16)
-    def seen(data): return feature_maps(data, net, size, batch, workers=how['workers'], kind=kind)
+    def seen(data):
+        look = kept_maps if keep and data.key else feature_maps
+        return look(data, net, size, batch, workers=how['workers'], kind=kind)
     levels, masks = zip(*map(seen, looks), strict=True)
     both = [torch.cat(level) for level in zip(*levels, strict=True)], torch.cat(masks)
     mark = fingerprint(fit, tune, how, weights_digest(net), size, epochs, weights.tolist(), seed,
@@ -1578,7 +1643,7 @@ def train_decoder(
     decoder, history = fit_decoder(
         both, seen(tune), weights, epochs, batch, how['lr'] or 4e-3, seed,
         patience=how['patience'], checkpoint=checkpoint_file(out, STAGE, 'decoder', *mark),
-        kind=kind, average=how['average'])
+        kind=kind, average=how['average'], mix=how['mix'])
     save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone, kind))
     return history
 
