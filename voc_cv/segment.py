@@ -104,7 +104,6 @@ from voc_cv.nets import (
     check_keras_model,
     check_parts,
     colour_rule,
-    is_share,
     is_side,
     is_text,
     load_config,
@@ -475,7 +474,7 @@ def steering(**given) -> dict:
     thread_count(how['workers'])
     if not 0 <= how['average'] < 1:
         raise ValueError(f'average: expected 0 or more, below 1, got {how["average"]}')
-    if not is_share(how['mix']): raise ValueError(f'mix: expected 0 to 1, got {how["mix"]}')
+    if not 0 <= how['mix'] <= 1: raise ValueError(f'mix: expected 0 to 1, got {how["mix"]}')
     for name in ('lr', 'patience', 'copies'):
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
