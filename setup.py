@@ -14,7 +14,7 @@ cfg = parser['DEFAULT']
 source = cfg['git_url']
 extras = {
     name: cfg[f'{name}_requirements'].split()
-    for name in ('tensorflow', 'cpu', 'torch', 'onnx', 'cluster', 'dev')
+    for name in ('tensorflow', 'cpu', 'torch', 'onnx', 'lite2', 'cluster', 'dev')
 }
 extras['all'] = extras['tensorflow'] + extras['torch']
 statuses = {'3': '3 - Alpha', '4': '4 - Beta', '5': '5 - Production/Stable'}

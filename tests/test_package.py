@@ -119,7 +119,7 @@ def test_metadata_say_what_a_reader_asks(metadata):
     assert said == tried == ['3.11', '3.12', '3.13'], 'we claim the Pythons that CI tries'
     assert not [c for c in classifiers if c.startswith('License')], 'SPDX stands for it'
     assert {*metadata.get_all('Provides-Extra')} == {
-        'tensorflow', 'cpu', 'torch', 'onnx', 'cluster', 'dev', 'all'}
+        'tensorflow', 'cpu', 'torch', 'onnx', 'lite2', 'cluster', 'dev', 'all'}
 
 
 def test_links_of_the_long_description_lead_somewhere(metadata):
@@ -166,8 +166,8 @@ def test_what_is_imported_is_required_and_what_is_required_is_used():
     def named(extra):
         return {plain(re.split(r'[\[=<>!~]', word)[0]) for word in CFG[extra].split()}
     asked = named('requirements')
-    extras = [named(f'{extra}_requirements')
-              for extra in ('tensorflow', 'cpu', 'torch', 'onnx', 'cluster')]
+    names = ('tensorflow', 'cpu', 'torch', 'onnx', 'lite2', 'cluster')
+    extras = [named(f'{extra}_requirements') for extra in names]
     brought = {'huggingface-hub': 'transformers', 'ipython': 'ipykernel', 'nbclient': 'papermill',
                'cycler': 'matplotlib', 'markupsafe': 'jinja2', 'matplotlib-inline': 'ipykernel'}
     allowed = asked.union(*extras, {n for n, by in brought.items() if by in asked.union(*extras)})

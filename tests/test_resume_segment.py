@@ -92,8 +92,8 @@ def random_maps(n, seed):
 
 
 @cache
-def trained_decoder(file=''):
-    how = {'epochs': EPOCHS, 'batch': 4, 'device': 'cpu', 'checkpoint': file}
+def trained_decoder(file='', **more):
+    how = {'epochs': EPOCHS, 'batch': 4, 'device': 'cpu', 'checkpoint': file} | more
     decoder, history = fit_decoder(random_maps(10, 0), random_maps(4, 1), EVEN, **how)
     return history, [*decoder.state_dict().values()]
 
@@ -110,8 +110,11 @@ def trained_net(kind='unet', file='', epochs=EPOCHS, **how):
     return history, model.get_weights()
 
 
+averaged_decoder = partial(trained_decoder, kind='light', average=0.9, mix=0.5)
+
+
 @pytest.mark.parametrize('at', range(EPOCHS))
-@pytest.mark.parametrize('train', [trained_decoder, trained_net])
+@pytest.mark.parametrize('train', [trained_decoder, averaged_decoder, trained_net])
 def test_a_killed_training_goes_on_to_the_same_weights(train, at, tmp_path, monkeypatch):
     "Else a killed night is lost, or ends in another network."
     resumed = partial(train, file=tmp_path / 'a.pt')

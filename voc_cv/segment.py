@@ -9,6 +9,7 @@ __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_
 
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
+import copy
 import importlib.util
 import io
 import json
@@ -62,7 +63,7 @@ from voc_cv.data import (
     show_mask,
     voc_palette,
 )
-from .files import batches, digest, progress, read_json, replacing, some
+from .files import batches, cached_array, digest, progress, read_json, replacing, some
 
 # %% ../nbs/03_segment.ipynb #nets-imports
 from voc_cv.nets import (
@@ -466,6 +467,7 @@ def check_trackers(report_to):
 STEERING: dict = {
     'batch': 0, 'lr': 0., 'workers': 0, 'optimizer': 'adam', 'schedule': 'cosine',
     'augment': 'ours', 'copies': 0, 'precision': 'auto', 'patience': 0, 'report_to': 'none',
+    'average': 0., 'mix': 0.,
 }
 
 def steering(**given) -> dict:
@@ -477,6 +479,9 @@ def steering(**given) -> dict:
     uses_bf16(how['precision'], 'cpu')
     batch_size(how['batch'], 1, 1, 'cpu')
     thread_count(how['workers'])
+    if not 0 <= how['average'] < 1:
+        raise ValueError(f'average: expected 0 or more, below 1, got {how["average"]}')
+    if not 0 <= how['mix'] <= 1: raise ValueError(f'mix: expected 0 to 1, got {how["mix"]}')
     for name in ('lr', 'patience', 'copies'):
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
@@ -515,6 +520,54 @@ class Decoder(nn.Module):
             x = merge(F.interpolate(x, m.shape[2:], mode='bilinear') + side(m))
         return self.last(x)
 
+# %% ../nbs/03_segment.ipynb #separable
+def separable(width):
+    "A 3x3 convolution of each channel by itself, then a 1x1 one that mixes them: (N,width,H,W)."
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        convolution(width, width, 1),
+    )
+
+# %% ../nbs/03_segment.ipynb #light-decoder
+class LightDecoder(nn.Module):
+    "Feature maps, the finest first, -> logits (N,21,H,W) at the finest one's size."
+    def __init__(
+        self,
+        channels: tuple = (120, 1632),  # of the maps, the finest first
+        width: int = 128,  # channels within the decoder
+        dropout: float = .2,  # share of the channels that are left out in training
+    ):
+        super().__init__()
+        sides = []
+        for c in channels:
+            seen = nn.Conv2d(c, width, 1, bias=False), nn.BatchNorm2d(width)
+            sides.append(nn.Sequential(nn.Dropout2d(dropout), *seen))
+        self.side = nn.ModuleList(sides)
+        self.context = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels[-1], width), nn.ReLU())
+        self.merge = nn.ModuleList(separable(width) for _ in channels)
+        self.last = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, len(VOC_CLASSES) + 1, 1))
+
+    def forward(self, *maps):
+        x = self.context(maps[-1].mean((2, 3)))[..., None, None]  # the whole picture in one cell
+        parts = zip(reversed(maps), reversed(self.side), reversed(self.merge), strict=True)
+        for m, side, merge in parts:
+            x = F.interpolate(x, m.shape[2:], mode='bilinear') + side(m)
+            x = merge(x.relu())
+        return self.last(x)
+
+# %% ../nbs/03_segment.ipynb #maps-of
+DECODERS: dict = {'plain': Decoder, 'light': LightDecoder}
+
+def maps_of(
+    net: nn.Module,  # a backbone
+    kind: str,  # of decoder, one of `DECODERS`
+):  # float (N,3,H,W) in 0..1 -> list of maps, the finest first
+    "What a decoder of this kind is shown."
+    def coarse(x): return net.deep_pyramid(x)[1:]
+    return coarse if kind == 'light' else net.pyramid
+
 # %% ../nbs/03_segment.ipynb #read-ahead
 def read_ahead(
     make,  # id -> anything; called in several threads at once
@@ -540,19 +593,48 @@ def feature_maps(
     batch: int = 16,  # images at once
     device: str | None = None,  # None: a GPU if there is one
     workers: int = 0,  # threads that read; 0: what suits
+    kind: str = 'plain',  # of the decoder that shall learn from them
 ) -> tuple[list, torch.Tensor]:  # float16 (N,C,size/8,..), ..; uint8 (N,size/4,..), padding void
-    "What a frozen backbone sees in every image, and the masks at a quarter of the size."
+    "What a frozen backbone sees in every image, and masks at 1/4 of the size; for 'light' 1/16."
     if size % 32: raise ValueError(f'size: expected a multiple of 32, got {size}')
     device, found = best_device(device), []
     masks: list = []
+    cells, look = size // (16 if kind == 'light' else 4), maps_of(net, kind)
     def square(id): return pad_to(data[id], size=size)
     with on_device(net, device), torch.inference_mode():
         for samples in read_ahead(square, data.ids, batch, f'Maps of {data.name}', workers):
             pixels = to_pixels(np.stack([s.image for s in samples]), device)
-            found.append([m.half().cpu() for m in net.pyramid(pixels)])
-            masks += [resize(s, size=(size // 4, size // 4)).mask for s in samples]
+            found.append([m.half().cpu() for m in look(pixels)])
+            masks += [resize(s, size=(cells, cells)).mask for s in samples]
     levels = [torch.cat(level) for level in zip(*found, strict=True)]
     return levels, torch.from_numpy(np.stack(masks))
+
+# %% ../nbs/03_segment.ipynb #kept-maps
+def kept_maps(
+    data: VocDataset,  # with masks, and with a key
+    net: nn.Module,  # a backbone with `pyramid`
+    size: int,  # of the square that the backbone sees, a multiple of 32
+    batch: int = 16,  # images at once
+    workers: int = 0,  # threads that read; 0: what suits
+    kind: str = 'plain',  # of the decoder that shall learn from them
+    device: str | None = None,  # None: a GPU if there is one
+) -> tuple[list, torch.Tensor]:  # what `feature_maps` gives
+    "Feature maps and masks from the cache folder; made, and kept there, if they are not in it."
+    device = best_device(device)
+    made: list = []
+    def make(part):
+        if not made: made.extend(feature_maps(data, net, size, batch, device, workers, kind))
+        if part == 'masks': return made[1].numpy()
+        return torch.cat([m.flatten(1) for m in made[0]], 1).numpy()
+    about = data.key, weights_digest(net), size, kind, torch.__version__, device
+    kept = {part: cached_array(f'{part}-{digest(*about)}', partial(make, part))
+            for part in ('maps', 'masks')}
+    if made: return made[0], made[1]
+    with on_device(net, device), torch.inference_mode():
+        shapes = [m.shape[1:] for m in maps_of(net, kind)(torch.zeros(1, 3, size, size).to(device))]
+    flat = torch.from_numpy(kept['maps']).split([s.numel() for s in shapes], 1)
+    levels = [part.unflatten(1, s) for part, s in zip(flat, shapes, strict=True)]
+    return levels, torch.from_numpy(kept['masks'])
 
 # %% ../nbs/03_segment.ipynb #pixel-cross-entropy
 def pixel_cross_entropy(
@@ -568,10 +650,11 @@ def pixel_cross_entropy(
 
 # %% ../nbs/03_segment.ipynb #judge
 def judge(decoder, maps, masks, weights):
-    "Loss of a decoder on a batch, and its confusion matrix (21,21), at a quarter of the size."
+    "Loss of a decoder on a batch, and its confusion matrix (21,21), at the size of the masks."
     device = weights.device
     logits = decoder(*(m.to(device).float() for m in maps))
-    logits = F.interpolate(logits, masks.shape[1:], mode='bilinear')
+    if logits.shape[2:] != masks.shape[1:]:
+        logits = F.interpolate(logits, masks.shape[1:], mode='bilinear')
     loss = pixel_cross_entropy(logits, masks.to(device).long(), weights)
     best = logits.detach().argmax(1).to('cpu', torch.uint8).numpy()
     return loss, confusion_matrix(masks.numpy(), best)
@@ -594,12 +677,44 @@ def score_maps(decoder, maps, masks, weights, batch=16) -> dict:
         confusion = confusion + seen
     return {'tune loss': float(np.mean(losses)), **held_back(overlap(confusion))}
 
+# %% ../nbs/03_segment.ipynb #cut-mix
+def rectangle(cells, area=(.1, .5)):
+    "Rows and columns, two slices, of a random rectangle with this share of a square of cells."
+    share = area[0] + (area[1] - area[0]) * torch.rand(())
+    stretch = 2 ** (2 * torch.rand(()) - 1)
+    sides = (cells * (share * stretch) ** .5, cells * (share / stretch) ** .5)
+    parts = []
+    for side in sides:
+        long = min(cells, max(1, round(side.item())))
+        start = int(torch.randint(cells - long + 1, ()))
+        parts.append(slice(start, start + long))
+    return parts
+
+def cut_mix(
+    maps: list,  # of tensors (N,C,h,w), the coarsest last; the other sides are multiples of its
+    masks: torch.Tensor,  # (N,H,W)
+    chance: float,  # that an image gets a part of another one, 0..1
+) -> tuple[list, torch.Tensor]:  # new maps and masks
+    "Give images of a batch a rectangle of another one, maps and mask alike."
+    cells, order = maps[-1].shape[-1], torch.randperm(len(masks))
+    mixed = [layer.clone() for layer in (*maps, masks)]
+    for i, other in enumerate(order.tolist()):
+        if torch.rand(()) >= chance: continue
+        rows, columns = rectangle(cells)
+        for new, old in zip(mixed, (*maps, masks), strict=True):
+            n = new.shape[-1] // cells
+            y, x = (slice(s.start * n, s.stop * n) for s in (rows, columns))
+            new[i, ..., y, x] = old[other, ..., y, x]
+    return mixed[:-1], mixed[-1]
+
 # %% ../nbs/03_segment.ipynb #decoder-epoch
-def decoder_epoch(decoder, maps, masks, weights, rows, update) -> dict:
+def decoder_epoch(decoder, maps, masks, weights, rows, update, mix=0.) -> dict:
     "One epoch: `update` takes each batch's loss. Mean loss; mIoU and F-score of all batches."
     losses, confusion = [], np.zeros((21, 21), np.int64)
     for part in rows:
-        loss, seen = judge(decoder.train(), [m[part] for m in maps], masks[part], weights)
+        shown = [m[part] for m in maps], masks[part]
+        if mix: shown = cut_mix(*shown, mix)
+        loss, seen = judge(decoder.train(), *shown, weights)
         confusion += seen
         losses.append(update(loss))
     return {'loss': float(np.mean(losses)), **overlap(confusion)}
@@ -615,6 +730,19 @@ def one_cycle(model, lr, steps):
         return value
     return optimizer, schedule, update
 
+# %% ../nbs/03_segment.ipynb #follow
+def follow(
+    mean: nn.Module,  # is changed
+    model: nn.Module,  # of the same kind, after a step
+    share: float,  # of the old mean that is kept, 0..1
+    step: int,  # how many steps there were, from 1 on
+) -> None:
+    "Move the running mean of a model's weights a step on."
+    kept = min(share, (1 + step) / (10 + step))
+    for old, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
+        if old.is_floating_point(): old.lerp_(new, 1 - kept)
+        else: old.copy_(new)
+
 # %% ../nbs/03_segment.ipynb #fit-decoder
 def fit_decoder(
     fit,  # maps and masks from `feature_maps`, to train on
@@ -627,23 +755,31 @@ def fit_decoder(
     device: str | None = None,  # None: a GPU if there is one
     patience: int = 0,  # end after so many epochs without a better one; 0: never
     checkpoint='',  # the file to keep a checkpoint in; '': none
-) -> tuple[Decoder, pd.DataFrame]:  # that of the best epoch; loss, mIoU and F-score of each
+    kind: str = 'plain',  # of decoder, one of `DECODERS`
+    average: float = 0.,  # share of the old mean of weights that a step keeps; 0: no mean
+    mix: float = 0.,  # chance of `cut_mix`
+) -> tuple[nn.Module, pd.DataFrame]:  # that of the best epoch; loss, mIoU and F-score of each
     "Train a decoder with AdamW and weighted cross-entropy; keep the epoch with the best mIoU."
     (maps, masks), device = fit, best_device(device)
     weights = torch.from_numpy(weights).to(device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        decoder = Decoder(tuple(m.shape[1] for m in maps)).to(device)
-        *parts, update = one_cycle(decoder, lr, epochs * -(-len(masks) // batch))
+        decoder = DECODERS[kind](tuple(m.shape[1] for m in maps)).to(device)
+        mean = copy.deepcopy(decoder) if average else decoder
+        optimizer, cycle, step = one_cycle(decoder, lr, epochs * -(-len(masks) // batch))
+        def update(loss):
+            value = step(loss)
+            if average: follow(mean, decoder, average, cycle.last_epoch)
+            return value
         def run_epoch(epoch):
             rows = torch.randperm(len(masks)).split(batch)
-            return decoder_epoch(decoder, maps, masks, weights, rows, update)
-        def score(): return score_maps(decoder, *tune, weights)
-        def snapshot(): return weights_of(decoder)
+            return decoder_epoch(decoder, maps, masks, weights, rows, update, mix)
+        def score(): return score_maps(mean, *tune, weights)
+        def snapshot(): return weights_of(mean)
         history = fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot,
-                           decoder.load_state_dict, 'Decoder', patience, checkpoint,
-                           torch_state(decoder, *parts))
-    return decoder.cpu().eval().requires_grad_(False), history
+                           mean.load_state_dict, 'Decoder', patience, checkpoint,
+                           torch_state(*dict.fromkeys((decoder, mean)), optimizer, cycle))
+    return mean.cpu().eval().requires_grad_(False), history
 
 # %% ../nbs/03_segment.ipynb #show-history
 def show_history(
@@ -666,12 +802,12 @@ def show_history(
 
 # %% ../nbs/03_segment.ipynb #decoder-segmenter
 class PyramidSegmenter(nn.Module):
-    "Backbone and decoder: float (N,3,size,size) in 0..1 -> logits (N,21,size/8,size/8)."
-    def __init__(self, net, decoder, size, name='efficientnet-lite0'):
+    "Backbone and decoder: float (N,3,size,size) in 0..1 -> logits (N,21,h,w)."
+    def __init__(self, net, decoder, size, name='efficientnet-lite0', kind='plain'):
         super().__init__()
-        self.net, self.decoder, self.size, self.name = net, decoder, size, name
+        self.net, self.decoder, self.size, self.name, self.kind = net, decoder, size, name, kind
 
-    def forward(self, x): return self.decoder(*self.net.pyramid(x))
+    def forward(self, x): return self.decoder(*maps_of(self.net, self.kind)(x))
 
 def decoder_segmenter(model: PyramidSegmenter, device=None, **views) -> Segmenter:
     "The function from images to masks around a backbone and its decoder."
@@ -688,6 +824,7 @@ def save_decoder(
     "Save the decoder's weights and what rebuilds the network."
     about = {'build': 'decoder', 'backbone': model.name, 'size': model.size,
              'classes': ['background', *VOC_CLASSES]}
+    if model.kind != 'plain': about['kind'] = model.kind
     weights = {k: v.cpu().contiguous() for k, v in model.decoder.state_dict().items()}
     with replacing(folder) as part:
         part.mkdir()
@@ -703,17 +840,18 @@ def load_decoder(
     if not file.is_file():
         raise FileNotFoundError(
             f'{file}: there is no such file; name a folder that save_decoder wrote')
-    about, kept = read_about(file), read_weights(weights)
+    about, kept = {'kind': 'plain', **read_about(file)}, read_weights(weights)
     check_fields(
-        file, about, backbone=(is_text, 'a name'),
+        file, about, backbone=(is_text, 'a name'), kind=([*DECODERS].__contains__, some(DECODERS)),
         size=(is_side, f'pixels, 1 to {LONGEST_SIDE}'),
         classes=([['background', *VOC_CLASSES]].__contains__, "VOC's 21 in their order"))
     with rebuilding(weights):
-        sides = sorted(k for k in kept if k.startswith('side.') and k.endswith('0.weight'))
-        decoder = Decoder(tuple(kept[k].shape[1] for k in sides), len(kept[sides[0]]))
+        sides = sorted(k for k, v in kept.items() if k.startswith('side.') and v.ndim == 4)
+        channels = tuple(kept[k].shape[1] for k in sides)
+        decoder = DECODERS[about['kind']](channels, len(kept[sides[0]]))
         decoder.load_state_dict(kept)
     net = load_backbone(about['backbone'])
-    model = PyramidSegmenter(net, decoder, about['size'], about['backbone'])
+    model = PyramidSegmenter(net, decoder, about['size'], about['backbone'], about['kind'])
     model.eval().requires_grad_(False)
     with rebuilding(folder): model(torch.zeros(1, 3, 64, 64))  # do the two fit together?
     return model
@@ -1624,23 +1762,29 @@ def train_decoder(
     seed: int,
     how: dict = STEERING,  # of `steering`
     out='',  # the run's folder, for a checkpoint; '': none
+    kind: str = 'plain',  # of decoder, one of `DECODERS`
+    keep: bool = False,  # the maps in the cache folder
 ) -> pd.DataFrame:
     "Train and save a decoder; its history."
+    check_word('decoder_kind', kind, [*DECODERS])
     net = load_backbone(backbone)
     if not hasattr(net, 'pyramid'):
         raise ValueError('backbone: a decoder needs feature maps at three sizes, which '
                          f'{backbone} does not give; take efficientnet-lite0')
     looks = [look for look in (fit, second_look(fit, how['augment'], seed)) if look is not None]
     batch = batch_size(how['batch'], len(looks) * len(fit), 16)
-    def seen(data): return feature_maps(data, net, size, batch, workers=how['workers'])
+    def seen(data):
+        look = kept_maps if keep and data.key else feature_maps
+        return look(data, net, size, batch, workers=how['workers'], kind=kind)
     levels, masks = zip(*map(seen, looks), strict=True)
     both = [torch.cat(level) for level in zip(*levels, strict=True)], torch.cat(masks)
     mark = fingerprint(fit, tune, how, weights_digest(net), size, epochs, weights.tolist(), seed,
-                       batch)
+                       batch, *([] if kind == 'plain' else [kind]))
     decoder, history = fit_decoder(
         both, seen(tune), weights, epochs, batch, how['lr'] or 4e-3, seed,
-        patience=how['patience'], checkpoint=checkpoint_file(out, STAGE, 'decoder', *mark))
-    save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone))
+        patience=how['patience'], checkpoint=checkpoint_file(out, STAGE, 'decoder', *mark),
+        kind=kind, average=how['average'], mix=how['mix'])
+    save_decoder(folder, PyramidSegmenter(net, decoder, size, backbone, kind))
     return history
 
 # %% ../nbs/03_segment.ipynb #choose-network
