@@ -17,7 +17,9 @@ MODELS = {
     'cnn': 'build_cnn(64, width=.05)',
     'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16), augment=True)',
     'cnn-original': 'build_cnn(64, width=.05, norm=False)',
+    'vit-stem': "build_vit(24, 6, dim=8, heads=2, depth=1, tokens='convolutions', pool='mean')",
 }
+HOW = {'vit-stem': 'mix=.5, average=.5'}
 TRAIN = '''
 import json, sys; import keras, numpy as np
 from functools import partial
@@ -27,7 +29,7 @@ from voc_cv.data import toy_voc
 keras.utils.set_random_seed(0)
 model = {model}
 data = in_memory(toy_voc(12), partial(resize, size=model.input_shape[1:3]))
-history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4)
+history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4, {how})
 save_classifier(sys.argv[1], KerasClassifier(model))
 print(json.dumps([keras.backend.backend(), history.loss[0]]))
 '''
@@ -50,7 +52,8 @@ def python(backend, code, *args):
 @pytest.mark.parametrize('name', MODELS)
 def test_all_backends_train_and_agree(name, tmp_path):
     for backend in BACKENDS:
-        used, loss = python(backend, TRAIN.replace('{model}', MODELS[name]), tmp_path / backend)
+        code = TRAIN.replace('{model}', MODELS[name]).replace('{how}', HOW.get(name, ''))
+        used, loss = python(backend, code, tmp_path / backend)
         assert used == backend and np.isfinite(loss)
     answers = []
     for backend in BACKENDS:  # all read what the first has trained
@@ -121,7 +124,7 @@ PARTS = '''
 import json, sys; import keras, numpy as np
 from keras import layers, ops
 from voc_cv.classify import (
-    build_vit, keras_scores, label_loss, learning_rate, probabilities, start_at)
+    Shifted, build_vit, keras_scores, label_loss, learning_rate, probabilities, start_at)
 as_array = ops.convert_to_numpy
 logits, labels, start, given = (np.array(a, np.float32) for a in json.loads(sys.argv[1]))
 
@@ -154,6 +157,7 @@ found['normalised'] = as_array(model.get_layer('pixels')(images))
 found['bias'] = model.get_layer('logits').get_weights()[1]
 found['by the model'] = keras_scores(model, images, 'softmax', 4)
 found['its logits'] = model.predict_on_batch(images)
+found['shifted'] = as_array(Shifted(2)(images[:2]))
 found['rates'] = [float(learning_rate(1e-3, 100)(i)) for i in range(101)]
 found['weights'] = [adamw(n) for n in (1, 2)]
 norm = layers.BatchNormalization(momentum=.9)
@@ -236,6 +240,11 @@ def test_training_starts_and_steps_as_by_hand(borrowed):
 
 
 def test_layers_do_what_their_names_say(borrowed):
+    stack = np.split(borrowed['shifted'], 5, axis=-1)
+    np.testing.assert_allclose(stack[0], IMAGES[:2], atol=1e-6)
+    moved = np.zeros_like(IMAGES[:2])
+    moved[:, 2:, :-2] = IMAGES[:2, :-2, 2:]  # two pixels down and to the left
+    np.testing.assert_allclose(stack[3], moved, atol=1e-6)
     x = IMAGES[:, 0, 0]
     by_hand = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3)
     np.testing.assert_allclose(borrowed['batch'], by_hand, atol=1e-4)

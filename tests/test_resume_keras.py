@@ -35,6 +35,20 @@ def graph():
         layers.Dense(8, activation='relu'), layers.BatchNormalization(), layers.Dropout(.5),
         layers.Dense(20, name='logits')], name='graph')
 
+def warm(killed_at=None, file=''):
+    "A warm-up by rotations, whose network is used by another one."
+    np.random.rand(3), torch.rand(3)
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((24, 24, 3))
+    x = layers.Flatten()(layers.Normalization(name='pixels')(pixels))
+    x = layers.Dropout(.5)(layers.BatchNormalization()(layers.Dense(8)(x)))
+    model = keras.Model(pixels, layers.Dense(20, name='logits')(x))
+    data = in_memory(toy_voc(14), partial(resize, size=(24, 24)))
+    with patch.object(classify, 'augment_dataset', dies(killed_at)):
+        history = classify.fit_rotations(model, data[:10], data[10:], hflip, EPOCHS, batch=4,
+                                         checkpoint=file, jit_compile=False)
+    return history, [np.array(w) for w in model.get_weights()]
+
 def dies(killed_at):
     "`augment_dataset` that is killed at the beginning of an epoch."
     def augment(data, transform, seed, epoch):
@@ -65,6 +79,7 @@ vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,), au
 eager = {'run_eagerly': True}
 trainings = {
     'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),
+    'averaged': (graph, 'sigmoid', {'jit_compile': False, 'average': .6, 'mix': .7}),
     'cnn': (partial(classify.build_cnn, 64, width=.02), 'sigmoid', eager),
     'vit': (vit, 'softmax', eager | {'schedule': 'constant'}),
 }
@@ -76,6 +91,10 @@ for name, how in trainings.items():
         file = folder / f'{name}-{k}.pt'
         try: train(*how, file, k)
         except Killed: found[name][k] = apart(unbroken, train(*how, file))
+unbroken, found['warm'] = warm(), {}
+for k in range(1, EPOCHS):
+    try: warm(k, folder / f'warm-{k}.pt')
+    except Killed: found['warm'][k] = apart(unbroken, warm(file=folder / f'warm-{k}.pt'))
 found['graph']['finished'] = apart(train(*trainings['graph']), train(
     *trainings['graph'], folder / 'graph-1.pt', 0))  # killed if anything were run again
 print(json.dumps([keras.backend.backend(), found]))
@@ -87,7 +106,7 @@ def test_networks_from_scratch_go_on(backend, tmp_path):
     done = run(sys.executable, '-c', SCRATCH, tmp_path, KERAS_BACKEND=backend, TQDM_DISABLE='1')
     assert done.returncode == 0, done.stderr[-3000:]
     used, found = json.loads(done.stdout.splitlines()[-1])
-    assert used == backend and sum(map(len, found.values())) == 7
+    assert used == backend and sum(map(len, found.values())) == 11
     assert found == {name: dict.fromkeys(each, 0) for name, each in found.items()}
 
 
@@ -220,16 +239,26 @@ def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch)
         seen.append(checkpoint)
         return pd.DataFrame()
 
+    def warm_up(*args, checkpoint, **how):
+        warm.append(checkpoint)
+
+    warm: list = []
+
     vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
     monkeypatch.setattr(classify, 'SCRATCH', {'vit': (vit, 24)})
     monkeypatch.setattr(classify, 'fit_keras', fit)
+    monkeypatch.setattr(classify, 'fit_rotations', warm_up)
     parts = classify.open_parts('', 'val', 8, 0.25, 0)
     more = [
         {'batch': 3}, {'lr': 0.1}, {'optimizer': 'adam'}, {'schedule': 'constant'},
         {'augment': 'none'}, {'copies': 1}, {'precision': 'bf16'},
     ]  # fmt: skip
-    for plan in [{}, {'workers': 5}, *more]:
-        plan = classify.training_plan(**plan)
+    scratch = [
+        {'mix': 0.5}, {'average': 0.5}, {'rotations': 2}, {'decay': 0.1}, {'xla': False},
+        {'tokens': 'shifted'}, {'pool': 'mean'}, {'vit_patch': 8}, {'vit_depth': 2},
+    ]  # fmt: skip
+    plans = [classify.training_plan(**plan) for plan in [{}, {'workers': 5}, *more]]
+    for plan in [*plans, *(classify.scratch_plan(**plan) for plan in scratch)]:
         classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0, plan, tmp_path)
     for given in ((3, 0, 0), (2, 1, 0), (2, 0, 1)):
         classify.train_scratch('vit', parts.fit, parts.tune, *given, out=tmp_path)
@@ -238,5 +267,6 @@ def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch)
     assert seen[0] == seen[1]
     assert len({*seen[1:]}) == len(seen) - 1
     assert {file.parent for file in seen} == {tmp_path / 'training/02_classify'}
+    assert len(warm) == 1 and warm[0] not in seen, 'the warm-up has a checkpoint of its own'
     classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0)
     assert seen[-1] == ''
