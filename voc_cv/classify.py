@@ -1533,7 +1533,6 @@ def scratch_settings(
     ours: dict = {'batch': 0, 'optimizer': 'adamw', 'schedule': 'cosine'}
     its: dict = ORIGINAL[kind][1] if recipe == 'original' else ours
     more = {key: plan[key] for key in ('decay', 'mix', 'average') if plan.get(key)}
-    if not plan.get('xla', True): more['jit_compile'] = False
     return {
         'batch': batch_size(plan['batch'] or its['batch'], images, 32, keras_device()),
         'lr': plan['lr'] or 1e-3,
@@ -1575,14 +1574,15 @@ def train_scratch(
     settings = scratch_settings(name, len(learned), plan)
     bf16 = uses_bf16(plan['precision'], keras_device())
     about = [fit.key, tune.key, size, epochs, patience, seed, settings, bf16, plan['augment']]
-    about += [plan['copies'], changes, warm, keras.__version__, keras.backend.backend()]
+    about += [plan['copies'], plan['xla'], changes, warm]
+    about += [keras.__version__, keras.backend.backend()]
     def file(part): return checkpoint_file(fit.key and out, '02_classify', part, *about)
     keras.utils.set_random_seed(seed)
     with keras_precision(bf16): model = build(size, **changes)
     few, held = in_memory(learned, squash), in_memory(tune, squash)
     transform = augmentation(plan['augment'], scratch_transform(size))
     how: dict = {'seed': seed, 'workers': plan['workers']}
-    if not plan['xla']: how['jit_compile'] = settings.pop('jit_compile')
+    if not plan['xla']: how['jit_compile'] = False
     if warm:
         fit_rotations(model, few, held, transform, warm, settings['batch'], settings['lr'],
                       checkpoint=file(f'{name}-turns'), **how)
