@@ -260,7 +260,7 @@ def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch)
     ]  # fmt: skip
     scratch = [
         {'mix': 0.5}, {'average': 0.5}, {'rotations': 2}, {'decay': 0.1}, {'xla': False},
-        {'tokens': 'shifted'}, {'pool': 'mean'}, {'vit_patch': 8}, {'vit_depth': 2},
+        {'tokens': 'shifted'}, {'vit_pool': 'mean'}, {'vit_patch': 8}, {'vit_depth': 2},
     ]  # fmt: skip
     plans = [classify.training_plan(**plan) for plan in [{}, {'workers': 5}, *more]]
     for plan in [*plans, *(classify.scratch_plan(**plan) for plan in scratch)]:

@@ -1482,7 +1482,8 @@ def scratch_plan(
     vit_patch: int = 6,  # pixels of a patch's sides, a divisor of 72
     vit_depth: int = 8,  # blocks of the ViT
     xla: bool = True,  # compile by XLA where Keras would?
-    pool: str = 'flatten',  # what follows the last maps or patches; or 'mean'
+    cnn_pool: str = 'flatten',  # what follows the last maps; or 'mean'
+    vit_pool: str = 'flatten',  # what follows the last patches; or 'mean'
 ) -> dict:  # the same by name
     "How networks from scratch are built and trained; a `ValueError` for what is not possible."
     plan = dict(locals())
@@ -1497,7 +1498,9 @@ def scratch_plan(
         raise ValueError(f'vit_patch: expected a divisor of 72, got {vit_patch}')
     if tokens not in TOKENS:
         raise ValueError(f'tokens: expected {", ".join(TOKENS)}, got {tokens!r}')
-    pooling(pool)
+    for name in ('cnn_pool', 'vit_pool'):
+        if plan[name] not in ('flatten', 'mean'):
+            raise ValueError(f'{name}: expected flatten or mean, got {plan[name]!r}')
     return plan
 
 # %% ../nbs/02_classify.ipynb #scratch-transform
@@ -1549,7 +1552,7 @@ def scratch_network(
     if recipe == 'original': return ORIGINAL[kind][0]
     names = {'cnn': {'width': 'cnn_width'},
              'vit': {'tokens': 'tokens', 'patch': 'vit_patch', 'depth': 'vit_depth'}}
-    usual, asked = scratch_plan(), {**names[kind], 'pool': 'pool'}
+    usual, asked = scratch_plan(), {**names[kind], 'pool': f'{kind}_pool'}
     return {key: plan[name] for key, name in asked.items() if plan[name] != usual[name]}
 
 # %% ../nbs/02_classify.ipynb #train-scratch
