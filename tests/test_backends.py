@@ -17,7 +17,9 @@ MODELS = {
     'cnn': 'build_cnn(64, width=.05)',
     'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16), augment=True)',
     'cnn-original': 'build_cnn(64, width=.05, norm=False)',
+    'vit-stem': "build_vit(24, 6, dim=8, heads=2, depth=1, tokens='convolutions', pool='mean')",
 }
+HOW = {'vit-stem': 'mix=.5, average=.5'}
 # Each of these texts runs in a process of its backend, one after the other; all backends read the
 # models that the first has trained. `given` holds what a text needs, `found` what it finds.
 TRAIN = '''
@@ -29,7 +31,7 @@ from voc_cv.data import toy_voc
 keras.utils.set_random_seed(0)
 model = {model}
 data = in_memory(toy_voc(12), partial(resize, size=model.input_shape[1:3]))
-history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4)
+history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4, {how})
 save_classifier(f'{given["folder"]}/{given["backend"]}/{name}', KerasClassifier(model))
 model = load_classifier(f'{given["folder"]}/{given["first"]}/{name}').model
 images = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
@@ -68,7 +70,7 @@ found = losses, history.loss[0], scores.flatten().tolist()
 PARTS = '''
 from keras import layers, ops
 from voc_cv.classify import (
-    build_vit, keras_scores, label_loss, learning_rate, probabilities, start_at)
+    Shifted, build_vit, keras_scores, label_loss, learning_rate, probabilities, start_at)
 as_array = ops.convert_to_numpy
 logits, labels, start, given = (np.array(a, np.float32) for a in given['arrays'])
 
@@ -101,6 +103,7 @@ found['normalised'] = as_array(model.get_layer('pixels')(images))
 found['bias'] = model.get_layer('logits').get_weights()[1]
 found['by the model'] = keras_scores(model, images, 'softmax', 4)
 found['its logits'] = model.predict_on_batch(images)
+found['shifted'] = as_array(Shifted(2)(images[:2]))
 found['rates'] = [float(learning_rate(1e-3, 100)(i)) for i in range(101)]
 found['weights'] = [adamw(n) for n in (1, 2)]
 norm = layers.BatchNormalization(momentum=.9)
@@ -217,6 +220,20 @@ def graph():
         layers.Dense(8, activation='relu'), layers.BatchNormalization(), layers.Dropout(.5),
         layers.Dense(20, name='logits')], name='graph')
 
+def warm(killed_at=None, file=''):
+    "A warm-up by rotations, whose network is used by another one."
+    np.random.rand(3), torch.rand(3)
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((24, 24, 3))
+    x = layers.Flatten()(layers.Normalization(name='pixels')(pixels))
+    x = layers.Dropout(.5)(layers.BatchNormalization()(layers.Dense(8)(x)))
+    model = keras.Model(pixels, layers.Dense(20, name='logits')(x))
+    data = in_memory(toy_voc(14), partial(resize, size=(24, 24)))
+    with patch.object(classify, 'augment_dataset', dies(killed_at)):
+        history = classify.fit_rotations(model, data[:10], data[10:], hflip, EPOCHS, batch=4,
+                                         checkpoint=file, jit_compile=False)
+    return history, [np.array(w) for w in model.get_weights()]
+
 def dies(killed_at):
     "`augment_dataset` that is killed at the beginning of an epoch."
     def augment(data, transform, seed, epoch):
@@ -224,6 +241,11 @@ def dies(killed_at):
         return classify_augment(data, transform, seed, epoch)
     return augment
 classify_augment = classify.augment_dataset
+
+def judge_finely(ask, learned, tune):
+    "Also the sum of all answers, which other weights change where a mAP of four toys stays."
+    return judge_both(ask, learned, tune) | {'answers': float(ask(tune[0]).sum())}
+judge_both, classify.judge_both = classify.judge_both, judge_finely
 
 def train(make, recipe, how, file='', killed_at=None):
     np.random.rand(3), torch.rand(3)  # another process would stand elsewhere, too
@@ -247,6 +269,7 @@ vit = partial(classify.build_vit, 24, 12, dim=8, heads=2, depth=1, mlp=(16,), au
 eager = {'run_eagerly': True}
 trainings = {
     'graph': (graph, 'sigmoid', {'jit_compile': False, 'optimizer': 'adam'}),
+    'averaged': (graph, 'sigmoid', {'jit_compile': False, 'average': .6, 'mix': .7}),
     'cnn': (partial(classify.build_cnn, 64, width=.02), 'sigmoid', eager),
     'vit': (vit, 'softmax', eager | {'schedule': 'constant'}),
 }
@@ -258,6 +281,10 @@ for name, how in trainings.items():
         file = folder / f'{name}-{k}.pt'
         try: train(*how, file, k)
         except Killed: found[name][k] = apart(unbroken, train(*how, file))
+unbroken, found['warm'] = warm(), {}
+for k in range(1, EPOCHS):
+    try: warm(k, folder / f'warm-{k}.pt')
+    except Killed: found['warm'][k] = apart(unbroken, warm(file=folder / f'warm-{k}.pt'))
 found['graph']['finished'] = apart(train(*trainings['graph']), train(
     *trainings['graph'], folder / 'graph-1.pt', 0))  # killed if anything were run again
 '''
@@ -303,7 +330,10 @@ for name, text in json.loads(sys.argv[2]).items():
         told[name] = traceback.format_exc()
 print(json.dumps([keras.backend.backend(), told]))
 """
-TEXTS = {name: TRAIN.replace('{model}', model) for name, model in MODELS.items()}
+TEXTS = {
+    name: TRAIN.replace('{model}', model).replace('{how}', HOW.get(name, ''))
+    for name, model in MODELS.items()
+}
 TEXTS |= {'snapshot': SNAPSHOT, 'unet': UNET, 'parts': PARTS, 'borrowed': BORROWED}
 TEXTS |= {'resumed': RESUMED}  # it lets checkpoints be written without a pause
 
@@ -399,6 +429,11 @@ def test_a_training_starts_and_steps_as_worked_out_by_hand(borrowed):
 
 def test_layers_do_what_their_names_say(borrowed):
     "Else a release of Keras changes what a layer does, and saved models answer otherwise."
+    stack = np.split(borrowed['shifted'], 5, axis=-1)
+    np.testing.assert_allclose(stack[0], IMAGES[:2], atol=1e-6)
+    moved = np.zeros_like(IMAGES[:2])
+    moved[:, 2:, :-2] = IMAGES[:2, :-2, 2:]  # two pixels down and to the left
+    np.testing.assert_allclose(stack[3], moved, atol=1e-6)
     x = IMAGES[:, 0, 0]
     by_hand = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3)
     np.testing.assert_allclose(borrowed['batch'], by_hand, atol=1e-4)
@@ -465,5 +500,5 @@ def test_losses_and_layers_are_those_worked_out_by_hand(backend, told):
 def test_killed_networks_from_scratch_go_on_to_the_same_weights(backend, told):
     "Else a killed training is lost, or ends in another network."
     (apart,) = found({backend: told[backend]}, 'resumed')
-    assert sum(map(len, apart.values())) == 7
+    assert sum(map(len, apart.values())) == 11
     assert apart == {name: dict.fromkeys(each, 0) for name, each in apart.items()}

@@ -146,16 +146,26 @@ def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch)
         seen.append(checkpoint)
         return pd.DataFrame()
 
+    def warm_up(*args, checkpoint, **how):
+        warm.append(checkpoint)
+
+    warm: list = []
+
     vit = partial(classify.build_vit, patch=12, dim=8, heads=2, depth=1, mlp=(16,))
     monkeypatch.setattr(classify, 'SCRATCH', {'vit': (vit, 24)})
     monkeypatch.setattr(classify, 'fit_keras', fit)
+    monkeypatch.setattr(classify, 'fit_rotations', warm_up)
     parts = classify.open_parts('', 'val', 8, 0.25, 0)
     more = [
         {'batch': 3}, {'lr': 0.1}, {'optimizer': 'adam'}, {'schedule': 'constant'},
         {'augment': 'none'}, {'copies': 1}, {'precision': 'bf16'},
     ]  # fmt: skip
-    for plan in [{}, {'workers': 5}, *more]:
-        plan = classify.training_plan(**plan)
+    scratch = [
+        {'mix': 0.5}, {'average': 0.5}, {'rotations': 2}, {'decay': 0.1}, {'xla': False},
+        {'tokens': 'shifted'}, {'vit_pool': 'mean'}, {'vit_patch': 8}, {'vit_depth': 2},
+    ]  # fmt: skip
+    plans = [classify.training_plan(**plan) for plan in [{}, {'workers': 5}, *more]]
+    for plan in [*plans, *(classify.scratch_plan(**plan) for plan in scratch)]:
         classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0, plan, tmp_path)
     for given in ((3, 0, 0), (2, 1, 0), (2, 0, 1)):
         classify.train_scratch('vit', parts.fit, parts.tune, *given, out=tmp_path)
@@ -164,5 +174,6 @@ def test_a_checkpoint_belongs_to_its_parameters(classify, tmp_path, monkeypatch)
     assert seen[0] == seen[1]
     assert len({*seen[1:]}) == len(seen) - 1
     assert {file.parent for file in seen} == {tmp_path / 'training/02_classify'}
+    assert len(warm) == 1 and warm[0] not in seen, 'the warm-up has a checkpoint of its own'
     classify.train_scratch('vit', parts.fit, parts.tune, 2, 0, 0)
     assert seen[-1] == ''

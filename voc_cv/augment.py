@@ -467,7 +467,7 @@ class compose:
 
 # %% ../nbs/01_augment.ipynb #recipes
 def augmentation(
-    name: str,  # 'ours', 'original', 'flip', 'flip-rotate-zoom' or 'none'
+    name: str,  # 'ours', 'strong', 'original', 'flip', 'flip-rotate-zoom' or 'none'
     ours,  # the transform that 'ours' stands for
 ):  # (Sample, Generator) -> Sample, of the same size (but for what `ours` does)
     "The transform that a recipe's name stands for."
@@ -475,8 +475,12 @@ def augmentation(
     noise = partial(gaussian_noise, std=25)
     turn = partial(random_affine, degrees=360 * .02, scale=.2, shift=0)
     cover = partial(random_erasing, area=(.02, .4), aspect=(.3, 3))
+    crop = partial(random_resized_crop, size=None, area=(.15, 1.))
+    hide = partial(random_erasing, area=(.02, .25), mask='void')
+    colour = partial(color_jitter, saturation=.5, hue=25)
     recipes = {
         'ours': ours,
+        'strong': compose((hflip, .5), crop, (colour, .8), (light, .8), (hide, .3)),
         'original': compose((hflip, .5), (light, .5), (noise, .5), (cover, .5)),
         'flip': compose((hflip, .5)),
         'flip-rotate-zoom': compose((hflip, .5), turn),

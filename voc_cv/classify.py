@@ -51,6 +51,7 @@ from voc_cv.augment import (
     in_memory,
     mirrored,
     random_affine,
+    random_box,
     random_erasing,
     random_resized_crop,
     resize,
@@ -169,6 +170,16 @@ def convolution(
     x = layers.ReLU()(x)
     return layers.MaxPooling2D(3, 2)(x) if pool else x
 
+# %% ../nbs/02_classify.ipynb #pooled
+def pooling(
+    pool: str,  # 'flatten' or 'mean'
+    axes: int = 2,  # of places: 2 for maps (N,h,w,C), 1 for patches (N,T,C)
+) -> layers.Layer:
+    "The layer that makes one row of numbers of an image's places."
+    if pool == 'flatten': return layers.Flatten()
+    if pool != 'mean': raise ValueError(f"pool: expected 'flatten' or 'mean', got {pool!r}")
+    return layers.GlobalAveragePooling2D() if axes == 2 else layers.GlobalAveragePooling1D()
+
 # %% ../nbs/02_classify.ipynb #cnn
 def build_cnn(
     size: int = 150,  # pixels of the square input's sides, 63 or more
@@ -176,6 +187,7 @@ def build_cnn(
     width: float = 1.,  # multiplies the number of filters and of dense units
     dropout: float = .5,  # the share of numbers hidden before each dense layer, 0..1
     norm: bool = True,  # normalise batches? The original did not
+    pool: str = 'flatten',  # the last maps as they are, or the 'mean' of each
 ) -> keras.Model:
     "An AlexNet-like network: float (N,size,size,3) in 0..1 -> logits (N,n_classes)."
     if size < 63: raise ValueError(f'size: expected 63 or more, for three poolings, got {size}')
@@ -186,7 +198,7 @@ def build_cnn(
     x = convolution(x, round(384 * width), 3, 1, False, norm)
     x = convolution(x, round(384 * width), 3, 1, False, norm)
     x = convolution(x, round(256 * width), 3, 1, True, norm)
-    x = layers.Flatten()(x)
+    x = pooling(pool)(x)
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(round(128 * width), use_bias=not norm)(x)
     if norm: x = layers.BatchNormalization(momentum=.9)(x)
@@ -239,6 +251,68 @@ class PatchEncoder(layers.Layer):
     def get_config(self):
         return {**super().get_config(), 'patches': self.patches, 'dim': self.dim}
 
+# %% ../nbs/02_classify.ipynb #shifted
+@keras.saving.register_keras_serializable('voc_cv')
+class Shifted(layers.Layer):
+    "Images (N,H,W,C) -> (N,H,W,5C): themselves, and moved along the four diagonals; 0 comes in."
+    def __init__(
+        self,
+        by: int = 3,  # pixels
+        **kwargs,  # of `keras.layers.Layer`, for example name
+    ):
+        super().__init__(**kwargs)
+        self.by = by
+
+    def call(self, images):
+        by, (height, width) = self.by, images.shape[1:3]
+        wide = ops.pad(images, ((0, 0), (by, by), (by, by), (0, 0)))
+        corners = product((2 * by, 0), repeat=2)  # of the window that is kept, upper left first
+        moved = [wide[:, y:y + height, x:x + width] for y, x in corners]
+        return ops.concatenate([images, *moved], axis=-1)
+
+    def get_config(self): return {**super().get_config(), 'by': self.by}
+
+# %% ../nbs/02_classify.ipynb #stem
+def prime_factors(
+    number: int,  # 1 or more
+) -> list:  # of int, rising; their product is the number
+    "A number taken apart."
+    for factor in range(2, number + 1):
+        if number % factor == 0: return [factor, *prime_factors(number // factor)]
+    return []
+
+def convolution_stem(
+    x,  # Keras tensor (N,S,S,C)
+    patch: int,  # pixels of a patch's sides; S is a multiple of it
+    dim: int,  # numbers a patch
+):  # Keras tensor (N,T,dim), T = (S / patch)^2
+    "A convolution, batch normalisation and ReLU for each prime factor of the patch."
+    size, strides = x.shape[1], prime_factors(patch)
+    if size % patch:
+        raise ValueError(f'patch: expected a divisor of {size}, the size of the image, got {patch}')
+    for k, stride in enumerate(strides):
+        filters = max(1, dim >> len(strides) - 1 - k)  # twice as many from one to the next
+        x = layers.Conv2D(
+            filters, 2 * stride - 1, strides=stride, padding='same', use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=.9)(x))
+    return layers.Reshape(((size // patch) ** 2, x.shape[-1]))(x)
+
+# %% ../nbs/02_classify.ipynb #tokens
+TOKENS = ('patches', 'shifted', 'convolutions')
+
+def tokens_of(
+    x,  # Keras tensor (N,S,S,C)
+    tokens: str,  # one of `TOKENS`
+    patch: int,  # pixels of a patch's sides
+    dim: int,  # numbers a patch
+):  # Keras tensor (N,T,D)
+    "What a Vision Transformer's encoder projects: pixels of patches, or what a stem makes of them."
+    if tokens not in TOKENS:
+        raise ValueError(f'tokens: expected {", ".join(TOKENS)}, got {tokens!r}')
+    if tokens == 'convolutions': return convolution_stem(x, patch, dim)
+    if tokens == 'patches': return Patches(patch)(x)
+    return layers.LayerNormalization(epsilon=1e-6)(Patches(patch)(Shifted(patch // 2)(x)))
+
 # %% ../nbs/02_classify.ipynb #dense-layers
 def dense_layers(
     x,  # Keras tensor (..., D)
@@ -288,24 +362,27 @@ def build_vit(
     mlp: tuple = (2048, 1024),  # units of the dense layers at the end
     n_classes: int = len(VOC_CLASSES),  # logits that come out
     augment: bool = False,  # augment images in the network, while training?
+    tokens: str = 'patches',  # or 'shifted', or 'convolutions'
+    pool: str = 'flatten',  # all patches into the last layers; or their 'mean' into the logits
 ) -> keras.Model:
     """A Vision Transformer: float (N,size,size,3) in 0..1 -> logits (N,n_classes).
 
     After Dosovitskiy et al. 2021 (https://arxiv.org/abs/2010.11929), but with all patches
-    into the last layers where the paper has a class token."""
+    into the last layers, or their mean, where the paper has a class token."""
     if not 0 < patch <= size:
         raise ValueError(f'patch: expected 1 to {size}, the size of the image, got {patch}')
     inputs = keras.Input((size, size, 3))
     encode = PatchEncoder((size // patch) ** 2, dim)
     x = layers.Normalization(name='pixels')(inputs)
     if augment: x = InTraining()(x)
-    x = encode(Patches(patch)(x))
+    x = encode(tokens_of(x, tokens, patch, dim))
     for _ in range(depth):
         x = transformer_block(x, heads, dim)
     x = layers.LayerNormalization(epsilon=1e-6)(x)
-    x = layers.Dropout(.5)(layers.Flatten()(x))
+    x = layers.Dropout(.5)(pooling(pool, 1)(x))
     to_logits = layers.Dense(n_classes, name='logits', dtype='float32')
-    return keras.Model(inputs, to_logits(dense_layers(x, mlp, .5)), name='vit')
+    wide = mlp if pool == 'flatten' else ()
+    return keras.Model(inputs, to_logits(dense_layers(x, wide, .5)), name='vit')
 
 # %% ../nbs/02_classify.ipynb #as-arrays
 def as_arrays(
@@ -424,18 +501,143 @@ def complete(
     model.optimizer.build(model.trainable_variables)
     model.compute_loss(y=ops.convert_to_tensor(labels[:1]), y_pred=model(images[:1]))
 
+# %% ../nbs/02_classify.ipynb #mixing
+def mixup(
+    images: np.ndarray,  # float32 (N,S,S,3)
+    labels: np.ndarray,  # float32 (N,C), 0..1
+    other: np.ndarray,  # int (N,), the second image of each pair
+    keep: float,  # the first one's share, 0..1
+) -> tuple:  # images and labels as they came in
+    "Each image with another one shining through."
+    share = np.float32(keep)
+    return tuple(share * a + (1 - share) * a[other] for a in (images, labels))
+
+def cutmix_batch(
+    images: np.ndarray,  # float32 (N,S,S,3)
+    labels: np.ndarray,  # float32 (N,C), 0..1
+    other: np.ndarray,  # int (N,), the second image of each pair
+    box: tuple,  # two slices, rows and columns, of the second one's piece
+) -> tuple:  # images and labels as they came in
+    "Each image with a piece of another one in the same place."
+    both, (rows, columns) = images.copy(), box
+    both[:, rows, columns] = images[other][:, rows, columns]
+    share = np.float32(both[0, rows, columns, 0].size / both[0, ..., 0].size)
+    return both, (1 - share) * labels + share * labels[other]
+
+def mix_batch(
+    images: np.ndarray,  # float32 (N,S,S,3)
+    labels: np.ndarray,  # float32 (N,C), 0..1
+    rng: np.random.Generator,  # of the luck
+    share: float = 1.,  # of the batches that are mixed at all, 0..1
+) -> tuple:  # images and labels as they came in
+    "A batch mixed by MixUp or by CutMix, as lots are drawn."
+    if rng.random() >= share: return images, labels
+    other, keep = rng.permutation(len(images)), rng.random()
+    if rng.random() < .5: return mixup(images, labels, other, keep)
+    box = random_box(images.shape[1:3], rng, (1 - keep, 1 - keep), (.5, 2))
+    return cutmix_batch(images, labels, other, box) if box else (images, labels)
+
+# %% ../nbs/02_classify.ipynb #averaging
+class WeightAverage:
+    "A moving average of the weights that a Keras model has at the ends of epochs."
+    def __init__(
+        self,
+        model: keras.Model,
+        decay: float,  # the share that stays in an epoch, 0 to less than 1
+    ):
+        self.model, self.decay = model, decay
+        self.kept: list[np.ndarray] = []
+        self.epochs = 0
+
+    def update(self):
+        "Take in the weights as they are now."
+        now, self.epochs = self.model.get_weights(), self.epochs + 1
+        share = max(1 - self.decay, 1 / self.epochs)
+        old = self.kept or now
+        self.kept = [np.array(a + share * (b - a), b.dtype) for a, b in zip(old, now, strict=True)]
+
+    def epoch(self, run_epoch, epoch):
+        "The loss of an epoch, after which the weights are taken in."
+        loss = run_epoch(epoch)
+        self.update()
+        return loss
+
+    def judged(self, score):
+        "What `score()` gives while the model has the average for its weights."
+        now = self.model.get_weights()
+        self.model.set_weights(self.kept)
+        try: return score()
+        finally: self.model.set_weights(now)
+
+    def snapshot(self):
+        "The average; it is made anew in each epoch, so nobody changes it."
+        return self.kept
+
+    def state(self, save, load):
+        "A training's `keras_state`, and with it this average."
+        def save_both():
+            return {'model': save(), 'average': self.kept, 'epochs': self.epochs}
+        def load_both(state):
+            load(state['model'])
+            self.kept = [np.array(weight) for weight in state['average']]
+            self.epochs = state['epochs']
+        return save_both, load_both
+
 # %% ../nbs/02_classify.ipynb #keras-epoch
 def keras_epoch(
     model: keras.Model,  # compiled; changed
     data: VocDataset,  # the images as they are in this epoch
     parts: list,  # of the rows in each batch
     workers: int = 0,  # threads that make batches; 0: what suits
+    change=None,  # images, labels, the batch's number -> images and labels; None: as they are
 ) -> float:  # the mean loss
     "Train a Keras model on each batch once."
-    def make(rows): return as_arrays(data[int(i)] for i in rows)
-    seen = model.fit(ahead(make, parts, workers), steps_per_epoch=len(parts), shuffle=False,
-                     verbose=0)
+    def make(part):
+        number, rows = part
+        images, labels = as_arrays(data[int(i)] for i in rows)
+        return change(images, labels, number) if change else (images, labels)
+    seen = model.fit(ahead(make, enumerate(parts), workers), steps_per_epoch=len(parts),
+                     shuffle=False, verbose=0)
     return seen.history['loss'][0]
+
+# %% ../nbs/02_classify.ipynb #epochs
+def epochs_of(
+    model: keras.Model,  # compiled; changed
+    fit: VocDataset,  # samples of the model's size, to train on
+    transform,  # (Sample, rng) -> Sample, keeps the size
+    batch: int,  # images a step
+    seed: int,  # of order, augmentation and changes
+    workers: int = 0,  # threads; 0: what suits
+    change=None,  # (images, labels, rng) -> images and labels of a batch; None: as they are
+):  # a function, epoch -> the mean loss
+    "What `fit_best` runs in each epoch."
+    def run_epoch(epoch):
+        order = np.random.default_rng([seed, epoch]).permutation(len(fit))
+        def drawn(images, labels, number):
+            return change(images, labels, np.random.default_rng([seed, epoch, number]))
+        return keras_epoch(model, augment_dataset(fit, transform, seed, epoch),
+                           np.split(order, range(batch, len(order), batch)), workers,
+                           change and drawn)
+    return run_epoch
+
+def fit_averaged(
+    model: keras.Model,  # compiled; changed
+    epochs: int,  # at most
+    run_epoch,  # of `epochs_of`
+    score,  # () -> {name: number}
+    average: float = 0.,  # the decay of a `WeightAverage`; 0: none, the last weights count
+    monitor: str = 'tune mAP',  # the score that should be high
+    patience: int = 0,  # epochs without a better one that end the training; 0: never
+    checkpoint='',  # the file that keeps an unfinished training; '': none
+) -> pd.DataFrame:  # as `fit_best`
+    "Train a Keras model, or an average of it, and keep the best epoch."
+    mean, (snapshot, restore) = WeightAverage(model, average), keras_weights(model)
+    state = keras_state(model)
+    if average:
+        run_epoch, score = partial(mean.epoch, run_epoch), partial(mean.judged, score)
+        snapshot, state = mean.snapshot, mean.state(*state)
+    return fit_best(epochs, run_epoch, score, monitor, snapshot, restore, model.name.upper(),
+                    patience, checkpoint, state)
 
 # %% ../nbs/02_classify.ipynb #fit-keras
 def fit_keras(
@@ -452,6 +654,9 @@ def fit_keras(
     optimizer: str = 'adamw',  # or 'adam'
     schedule: str = 'cosine',  # or 'constant'
     workers: int = 0,  # threads that augment; 0: what suits
+    decay: float = 1e-4,  # of the weights, by AdamW
+    mix: float = 0.,  # the share of batches that `mix_batch` changes, 0..1
+    average: float = 0.,  # the decay of the weights' average, 0 to less than 1; 0: none
     checkpoint='',  # the file that keeps an unfinished training; '': none
     **how,  # of `keras.Model.compile`, for example run_eagerly=True, quicker for a few steps
 ) -> pd.DataFrame:  # a row an epoch: loss, and `judge_both`; the model has the best one's weights
@@ -461,18 +666,60 @@ def fit_keras(
     start_at(model, images, labels, recipe)
     rows, held = spread(len(fit), len(tune)), as_arrays(tune)
     rate = learning_rate(lr, -(-len(fit) // batch) * epochs, schedule)
-    model.compile(keras_optimizer(optimizer, rate), label_loss(recipe), **how)
+    model.compile(keras_optimizer(optimizer, rate, decay), label_loss(recipe), **how)
     complete(model, *held)
     ask = partial(keras_scores, model, recipe=recipe)
     score = partial(judge_both, ask, (images[rows], labels[rows]), held)
-    def run_epoch(epoch):
-        order = np.random.default_rng([seed, epoch]).permutation(len(fit))
-        return keras_epoch(model, augment_dataset(fit, transform, seed, epoch),
-                           np.split(order, range(batch, len(order), batch)), workers)
-    snapshot, restore = keras_weights(model)
-    return fit_best(
-        epochs, run_epoch, score, 'tune mAP', snapshot, restore,
-        model.name.upper(), patience, checkpoint, keras_state(model))
+    change = partial(mix_batch, share=mix) if mix else None
+    run_epoch = epochs_of(model, fit, transform, batch, seed, workers, change)
+    return fit_averaged(model, epochs, run_epoch, score, average, patience=patience,
+                        checkpoint=checkpoint)
+
+# %% ../nbs/02_classify.ipynb #rotations
+def quarter_turns(
+    images: np.ndarray,  # float32 (N,S,S,3)
+    labels,  # not used
+    rng: np.random.Generator,  # of the luck
+) -> tuple:  # the images turned, float32 (N,4): 1 for the number of quarters, 0..3
+    "Each image turned against the clock by quarters drawn by lot."
+    quarters = rng.integers(0, 4, len(images))
+    turned = [np.rot90(image, k) for image, k in zip(images, quarters, strict=True)]
+    return np.stack(turned), np.eye(4, dtype=np.float32)[quarters]
+
+def turns_found(
+    model: keras.Model,  # of four logits
+    images: np.ndarray,  # float32 (N,S,S,3)
+) -> dict:  # 'tune turns': the share whose quarters are found, 0..1
+    "Ask about each image, turned in all four ways."
+    found = [model.predict_on_batch(np.rot90(images, k, (1, 2))).argmax(1) for k in range(4)]
+    return {'tune turns': np.mean([row == k for k, row in enumerate(found)])}
+
+# %% ../nbs/02_classify.ipynb #fit-rotations
+def fit_rotations(
+    model: keras.Model,  # from `build_cnn` or `build_vit`; changed, but for its logits
+    fit: VocDataset,  # samples of the model's size, whose labels are not looked at
+    tune: VocDataset,  # the same, to choose the epoch by
+    transform,  # (Sample, rng) -> Sample, keeps the size
+    epochs: int,
+    batch: int = 32,  # images a step
+    lr: float = 1e-3,  # the highest learning rate
+    seed: int = 0,  # of the first weights of the four logits, the order, the lots and the dropout
+    workers: int = 0,  # threads that augment; 0: what suits
+    checkpoint='',  # the file that keeps an unfinished training; '': none
+    **how,  # of `keras.Model.compile`
+) -> pd.DataFrame:  # a row an epoch: loss, and `turns_found`
+    "Warm a network up by asking how far images are turned."
+    keras.utils.set_random_seed(seed)
+    model.get_layer('pixels').adapt(as_arrays(fit)[0])
+    four = layers.Dense(4, name='turns', dtype='float32')(model.get_layer('logits').input)
+    turning, held = keras.Model(model.input, four, name='turns'), as_arrays(tune)[0]
+    rate = learning_rate(lr, -(-len(fit) // batch) * epochs)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    turning.compile(keras_optimizer('adamw', rate), loss, **how)
+    complete(turning, held, np.eye(4, dtype=np.float32))
+    run_epoch = epochs_of(turning, fit, transform, batch, seed, workers, quarter_turns)
+    return fit_averaged(turning, epochs, run_epoch, partial(turns_found, turning, held),
+                        monitor='tune turns', checkpoint=checkpoint)
 
 # %% ../nbs/02_classify.ipynb #cache-version
 CACHE_VERSION = 4  # one more whenever what is kept changes other than by images or weights
@@ -1014,7 +1261,8 @@ def show_detections(
             ax.add_patch(Rectangle((b.left, b.top), *size, fill=False, color='w', lw=3.5))
             ax.add_patch(Rectangle((b.left, b.top), *size, fill=False, color=colour, lw=2))
             bright = colour @ (.3, .59, .11) > .5
-            ax.text(b.left, max(b.top, 0), f'{b[2]} {b.score:.2f}', fontsize=9, va='top',
+            x, side = (b.left, 'left') if b.left < ax.get_xlim()[1] / 2 else (b.right, 'right')
+            ax.text(x, max(b.top, 0), f'{b[2]} {b.score:.2f}', fontsize=9, va='top', ha=side,
                     clip_on=True, color='k' if bright else 'w',
                     bbox={'facecolor': colour, 'edgecolor': 'w', 'pad': 1.5})
     return fig
@@ -1268,6 +1516,38 @@ def training_plan(
     augmentation(augment, hflip)
     return plan
 
+# %% ../nbs/02_classify.ipynb #scratch-plan
+def scratch_plan(
+    mix: float = 0.,  # the share of batches mixed by MixUp or CutMix, 0..1
+    average: float = 0.,  # the decay of the weights' average in an epoch, 0 to less than 1
+    rotations: int = 0,  # epochs of a warm-up without labels
+    decay: float = 0.,  # the weight decay of AdamW; 0: each training's own
+    cnn_width: float = 1.,  # multiplies the filters of the CNN
+    tokens: str = 'patches',  # of the ViT, one of `TOKENS`
+    vit_patch: int = 6,  # pixels of a patch's sides, a divisor of 72
+    vit_depth: int = 8,  # blocks of the ViT
+    xla: bool = True,  # compile by XLA where Keras would?
+    cnn_pool: str = 'flatten',  # what follows the last maps; or 'mean'
+    vit_pool: str = 'flatten',  # what follows the last patches; or 'mean'
+) -> dict:  # the same by name
+    "How networks from scratch are built and trained; a `ValueError` for what is not possible."
+    plan = dict(locals())
+    if not 0 <= mix <= 1: raise ValueError(f'mix: expected a share, 0 to 1, got {mix}')
+    if not 0 <= average < 1:
+        raise ValueError(f'average: expected 0 to less than 1, got {average}')
+    least = {'rotations': 0, 'decay': 0, 'cnn_width': .02, 'vit_depth': 1}
+    for name, value in least.items():
+        if not value <= plan[name] < np.inf:
+            raise ValueError(f'{name}: expected {value} or more, got {plan[name]}')
+    if not 0 < vit_patch <= 72 or 72 % vit_patch:
+        raise ValueError(f'vit_patch: expected a divisor of 72, got {vit_patch}')
+    if tokens not in TOKENS:
+        raise ValueError(f'tokens: expected {", ".join(TOKENS)}, got {tokens!r}')
+    for name in ('cnn_pool', 'vit_pool'):
+        if plan[name] not in ('flatten', 'mean'):
+            raise ValueError(f'{name}: expected flatten or mean, got {plan[name]!r}')
+    return plan
+
 # %% ../nbs/02_classify.ipynb #scratch-transform
 def scratch_transform(
     size: int,  # pixels of the square's sides
@@ -1294,17 +1574,31 @@ def own(
 def scratch_settings(
     name: str,  # as in `train_scratch`
     images: int,  # in an epoch
-    plan: dict,  # of `training_plan`
-) -> dict:  # batch, lr, optimizer and schedule of `fit_keras`
+    plan: dict,  # of `training_plan`, and of `scratch_plan` where it differs from its defaults
+) -> dict:  # batch, lr, optimizer and schedule of `fit_keras`, and what else is asked for
     "How a network from scratch is trained: as asked, or else in its own way."
     kind, _, recipe = name.partition('-')
     ours: dict = {'batch': 0, 'optimizer': 'adamw', 'schedule': 'cosine'}
     its: dict = ORIGINAL[kind][1] if recipe == 'original' else ours
+    more = {key: plan[key] for key in ('decay', 'mix', 'average') if plan.get(key)}
     return {
         'batch': batch_size(plan['batch'] or its['batch'], images, 32, keras_device()),
         'lr': plan['lr'] or 1e-3,
         'optimizer': own(plan['optimizer'], its['optimizer']),
-        'schedule': own(plan['schedule'], its['schedule'])}
+        'schedule': own(plan['schedule'], its['schedule']), **more}
+
+# %% ../nbs/02_classify.ipynb #scratch-network
+def scratch_network(
+    name: str,  # as in `train_scratch`
+    plan: dict,  # of `scratch_plan`
+) -> dict:  # arguments of the builder
+    "How a network from scratch is built: as in the original, or as asked."
+    kind, _, recipe = name.partition('-')
+    if recipe == 'original': return ORIGINAL[kind][0]
+    names = {'cnn': {'width': 'cnn_width'},
+             'vit': {'tokens': 'tokens', 'patch': 'vit_patch', 'depth': 'vit_depth'}}
+    usual, asked = scratch_plan(), {**names[kind], 'pool': f'{kind}_pool'}
+    return {key: plan[name] for key, name in asked.items() if plan[name] != usual[name]}
 
 # %% ../nbs/02_classify.ipynb #train-scratch
 def train_scratch(
@@ -1314,27 +1608,34 @@ def train_scratch(
     epochs: int,  # at most
     patience: int,  # epochs without a better mAP that end the training; 0: never
     seed: int,  # of everything random
-    plan: dict | None = None,  # of `training_plan`; None: as it is by itself
+    plan: dict | None = None,  # of `training_plan` and `scratch_plan`; None: as it is by itself
     out='',  # the run's folder, for checkpoints; '': none
 ) -> tuple:  # the `KerasClassifier` and its history, a DataFrame
     "Build and train a network from scratch."
     kind, _, recipe = name.partition('-')
     build, size = SCRATCH[kind]
-    changes = ORIGINAL[kind][0] if recipe == 'original' else {}
-    recipe = 'softmax' if recipe else 'sigmoid'
-    plan, squash = plan or training_plan(), partial(resize, size=(size, size))
+    plan = training_plan() | scratch_plan() | (plan or {})
+    squash = partial(resize, size=(size, size))
+    changes = scratch_network(name, plan)
+    recipe, warm = 'softmax' if recipe else 'sigmoid', plan['rotations']
     learned = with_copies(fit, plan['copies'], seed)
     settings = scratch_settings(name, len(learned), plan)
     bf16 = uses_bf16(plan['precision'], keras_device())
     about = [fit.key, tune.key, size, epochs, patience, seed, settings, bf16, plan['augment']]
-    about += [plan['copies'], keras.__version__, keras.backend.backend()]
+    about += [plan['copies'], plan['xla'], changes, warm]
+    about += [keras.__version__, keras.backend.backend()]
+    def file(part): return checkpoint_file(fit.key and out, '02_classify', part, *about)
     keras.utils.set_random_seed(seed)
     with keras_precision(bf16): model = build(size, **changes)
-    history = fit_keras(
-        model, in_memory(learned, squash), in_memory(tune, squash),
-        augmentation(plan['augment'], scratch_transform(size)), epochs, recipe, patience=patience,
-        seed=seed, workers=plan['workers'], **settings,
-        checkpoint=checkpoint_file(fit.key and out, '02_classify', name, *about))
+    few, held = in_memory(learned, squash), in_memory(tune, squash)
+    transform = augmentation(plan['augment'], scratch_transform(size))
+    how: dict = {'seed': seed, 'workers': plan['workers']}
+    if not plan['xla']: how['jit_compile'] = False
+    if warm:
+        fit_rotations(model, few, held, transform, warm, settings['batch'], settings['lr'],
+                      checkpoint=file(f'{name}-turns'), **how)
+    history = fit_keras(model, few, held, transform, epochs, recipe, patience=patience,
+                        checkpoint=file(name), **settings, **how)
     return KerasClassifier(model, recipe), history
 
 # %% ../nbs/02_classify.ipynb #scratch-witness
