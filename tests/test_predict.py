@@ -446,6 +446,7 @@ def make_run(folder, best):
         'keep_aspect': True,
         'flip': True,
         'scales': '0.5 1',
+        'objects_first': True,
         'seed': 4,
     }
     classify = {
@@ -453,6 +454,7 @@ def make_run(folder, best):
         'revision': 'abc',
         'detector': 'd.onnx',
         'detector_revision': 'main',
+        'tiles': 0.6,
     }
     params = {'parameters': {'02_classify': classify, '03_segment': segment}}
     (folder / 'params.yaml').write_text(json.dumps(params))
@@ -467,9 +469,10 @@ def test_a_prediction_takes_models_weights_and_thresholds_from_a_run(tmp_path):
     settings = run_settings(tmp_path / 'a')
     assert settings['join'] == 'log odds' and settings['masks']['scales'] == [0.5, 1.0]
     assert settings['masks']['model'] == 'some/hub' and settings['masks']['revision'] == 'abc'
-    assert [(one['kind'], one['mirror']) for one in settings['labels']] == [
-        ('detector', True),
-        ('segmenter', True),
+    assert settings['masks']['objects_first']
+    assert [(one['kind'], one['mirror'], one['tiles']) for one in settings['labels']] == [
+        ('detector', True, 0.6),
+        ('segmenter', True, 0.0),
     ]
     assert (settings['policy'], settings['seed']) == ('none', 4)
     # the largest of .02, .04 ... that still is below the least probability that was chosen
