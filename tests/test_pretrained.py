@@ -831,7 +831,8 @@ def test_segmenter_json_without_a_recipe(changes, unet, tmp_path):
 
 @pytest.mark.parametrize(
     'changes',
-    [{'size': '64'}, {'size': 10**7}, {'size': 64.5}, {'classes': ['cat']}, {'backbone': None}],
+    [{'size': '64'}, {'size': 10**7}, {'size': 64.5}, {'classes': ['cat']}, {'backbone': None},
+     {'kind': 'heavy'}, {'kind': []}],
 )
 def test_decoder_json_is_checked_whole(changes, decoder, tmp_path):
     assert 'segmenter.json' in refusal(load_segmenter, copy(decoder, tmp_path, **changes))
