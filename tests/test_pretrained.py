@@ -872,7 +872,8 @@ def test_a_segmenter_json_without_a_recipe_is_refused(changes, unet, tmp_path):
 
 @pytest.mark.parametrize(
     'changes',
-    [{'size': '64'}, {'size': 10**7}, {'size': 64.5}, {'classes': ['cat']}, {'backbone': None}],
+    [{'size': '64'}, {'size': 10**7}, {'size': 64.5}, {'classes': ['cat']}, {'backbone': None},
+     {'kind': 'heavy'}, {'kind': []}],
 )
 def test_decoder_json_is_checked_whole(changes, decoder, tmp_path):
     "Else an edited segmenter.json builds another decoder, or takes all the memory."
