@@ -18,6 +18,7 @@ MODELS = {
     'vit': 'build_vit(24, 6, dim=16, heads=2, depth=2, mlp=(32, 16), augment=True)',
     'cnn-original': 'build_cnn(64, width=.05, norm=False)',
 }
+HOW = {'cnn-original': 'run_eagerly=True'}  # the other ones are compiled, which takes seconds
 # Each of these texts runs in a process of its backend, one after the other; all backends read the
 # models that the first has trained. `given` holds what a text needs, `found` what it finds.
 TRAIN = '''
@@ -29,7 +30,7 @@ from voc_cv.data import toy_voc
 keras.utils.set_random_seed(0)
 model = {model}
 data = in_memory(toy_voc(12), partial(resize, size=model.input_shape[1:3]))
-history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4)
+history = fit_keras(model, data[:8], data[8:], hflip, 1, batch=4, {how})
 save_classifier(f'{given["folder"]}/{given["backend"]}/{name}', KerasClassifier(model))
 model = load_classifier(f'{given["folder"]}/{given["first"]}/{name}').model
 images = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
@@ -303,7 +304,10 @@ for name, text in json.loads(sys.argv[2]).items():
         told[name] = traceback.format_exc()
 print(json.dumps([keras.backend.backend(), told]))
 """
-TEXTS = {name: TRAIN.replace('{model}', model) for name, model in MODELS.items()}
+TEXTS = {
+    name: TRAIN.replace('{model}', model).replace('{how}', HOW.get(name, ''))
+    for name, model in MODELS.items()
+}
 TEXTS |= {'snapshot': SNAPSHOT, 'unet': UNET, 'parts': PARTS, 'borrowed': BORROWED}
 TEXTS |= {'resumed': RESUMED}  # it lets checkpoints be written without a pause
 
