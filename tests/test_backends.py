@@ -19,7 +19,10 @@ MODELS = {
     'cnn-original': 'build_cnn(64, width=.05, norm=False)',
     'vit-stem': "build_vit(24, 6, dim=8, heads=2, depth=1, tokens='convolutions', pool='mean')",
 }
-HOW = {'vit-stem': 'mix=.5, average=.5'}
+HOW = {  # the other ones are compiled, which takes seconds
+    'cnn-original': 'run_eagerly=True',
+    'vit-stem': 'run_eagerly=True, mix=.5, average=.5',
+}
 # Each of these texts runs in a process of its backend, one after the other; all backends read the
 # models that the first has trained. `given` holds what a text needs, `found` what it finds.
 TRAIN = '''

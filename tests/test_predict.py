@@ -39,6 +39,7 @@ from voc_cv.photographs import (
 from voc_cv.run import main
 from voc_cv.segment import load_segmenter
 
+WITHOUT = os.environ | {'KERAS_BACKEND': 'torch'}  # without tensorflow, which takes long to load
 STEPS = np.array([0, 85, 170, 255], np.uint8)  # what two bits can say
 
 
@@ -290,7 +291,7 @@ def test_a_detector_that_pads_is_asked_one_by_one(tmp_path):
     assert alone.probabilities.any() and alone.boxes == beside.boxes
 
 
-def test_a_killed_prediction_goes_on_and_ends_like_an_unbroken_one(done, album, tiny, tmp_path):
+def test_a_killed_prediction_goes_on_and_ends_like_an_unbroken_one(album, tiny, tmp_path):
     """Else a thousand photographs are predicted again after a power cut, or some come out in
     halves.
 
@@ -308,7 +309,8 @@ def wait(self, group): time.sleep(.05); return slow(self, group)
 Predictor.__call__ = wait
 predict({str(many)!r}, out={str(out)!r}, segmenter={str(tiny)!r}, batch=4, quiet=True)
 '''
-    process = subprocess.Popen([sys.executable, '-c', code], stderr=subprocess.PIPE, cwd=ROOT)
+    command = [sys.executable, '-c', code]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, env=WITHOUT)
     until = time.monotonic() + 120
     while len([*(out / 'labels').glob('[0-9]*.json')]) < 20:
         assert time.monotonic() < until and process.poll() is None, process.stderr.read().decode()
@@ -335,7 +337,9 @@ def test_a_second_command_is_told_who_is_at_work_and_touches_nothing(album, tiny
     with alone_in(out):
         there = everything(out)
         command = [BIN / 'voc_cv', 'predict', album, '--segmenter', tiny, '--out', out]
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, cwd=tmp_path, env=WITHOUT
+        )
         assert done.returncode == 2 and f'process {os.getpid()}' in done.stderr, done.stderr
         assert 'Traceback' not in done.stderr and everything(out) == there
     predict(album, out=out, segmenter=tiny, quiet=True)

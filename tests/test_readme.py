@@ -53,13 +53,14 @@ def desk(tmp_path_factory):
 
 
 @pytest.mark.parametrize('line', [line for line in OURS if not elsewhere(line)])
-def test_a_command_of_the_readme_runs(line, desk):
+def test_a_command_of_the_readme_runs(line, desk, here, monkeypatch):
     "Else a reader copies a line of the README and it fails."
     words = shlex.split(line)[1:]
     if '--detector' in words:  # no detector fits into a test; test_detector asks one
         at = words.index('--detector')
         words[at : at + 2] = []
-    done = run(BIN / 'voc_cv', *words, *TINY.get(words[0], []), cwd=desk)
+    monkeypatch.chdir(desk)
+    done = here(*words, *TINY.get(words[0], []))
     assert done.returncode == 0, f'{line}\n{done.stdout}{done.stderr}'
 
 

@@ -165,12 +165,12 @@ def test_a_run_keeps_a_checkpoint_for_each_training(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):
     "Else a kill in the middle of writing costs the whole training."
     file = tmp_path / 'a.pt'
-    resumed = partial(trained_net, 'Linknet/resnet18', file, 3)
+    resumed = partial(trained_net, file=file)
     assert killed(resumed, 2, monkeypatch) == 2
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.warns(UserWarning, match='a.pt: is no whole checkpoint'):
         assert killed(resumed, 1, monkeypatch) == 1, 'the second epoch is made again'
-    same(trained_net('Linknet/resnet18', epochs=3), resumed())
+    same(trained_net(), resumed())
 
 
 # transformers' Trainer

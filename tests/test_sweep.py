@@ -45,12 +45,13 @@ def sweep(tmp_path):
 HEAD = 'base: base.yaml\nscore: double/*/value\n'
 
 
-def test_a_sweep_compares_its_runs_and_repeats_only_what_failed(sweep, command):
+def test_a_sweep_compares_its_runs_and_repeats_only_what_failed(sweep, here, monkeypatch):
     "Else one bad value costs all runs, or a corrected one trains all of them again."
     folder, args = sweep
     vary = 'all: {more: 2}\nvary:\n- add.number: {one: 1, bad: 13}\n  label: [x]\n'
     (folder / 'vary.yaml').write_text(HEAD + vary + '- add.number: [3]')
-    done = command(*args, '--jobs', 2, '-p', 'double.more=0.5', OMP_NUM_THREADS='')
+    monkeypatch.setenv('OMP_NUM_THREADS', '')
+    done = here(*args, '--jobs', 2, '-p', 'double.more=0.5')
     assert done.returncode == 1, done.stdout + done.stderr
     assert '3 runs, 2 at a time' in done.stdout and 'one-x begins' in done.stdout
     assert 'bad-x FAILED after 0:' in done.stdout and 'that was the last' in done.stdout
@@ -70,7 +71,7 @@ def test_a_sweep_compares_its_runs_and_repeats_only_what_failed(sweep, command):
 
     vary = vary.replace('13', '4')
     (folder / 'vary.yaml').write_text(HEAD + vary + '- add.number: [3]')
-    done = command(*args, '-p', 'double.more=0.5')
+    done = here(*args, '-p', 'double.more=0.5')
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if 'kept' in line] == [
         'one-x',
@@ -108,7 +109,7 @@ def wait_for(true, seconds=60):
     assert true()
 
 
-def test_an_interrupted_sweep_leaves_no_process_and_goes_on(sweep, command):
+def test_an_interrupted_sweep_leaves_no_process_and_goes_on(sweep, here):
     "Else Ctrl-C leaves trainings that nobody sees, or costs what is done."
     folder, args = sweep
     values = '{add.number: [1, 2, 3]}\nonly: [add]\n'
@@ -136,7 +137,7 @@ def test_an_interrupted_sweep_leaves_no_process_and_goes_on(sweep, command):
     assert not note['key'] and 'waiting' in note['files'], 'it had time to note what it wrote'
 
     (folder / 'go').touch()
-    done = command(*args)
+    done = here(*args)
     assert done.returncode == 0 and 'number-1 unchanged, kept' in done.stdout, done.stdout
     assert [*pd.read_csv(folder / 'runs/sweep.csv')['add/sum/value']] == [2, 3, 4]
     assert not (folder / 'runs/sweep.png').exists(), 'no score is named and none is usual'
