@@ -77,7 +77,8 @@ def looked(root, args):
     found = {}
     for part in ('train', 'val'):
         data = open_voc(root, part)
-        data = data.subset(data.ids[: args.limit or None])
+        if args.limit:
+            data = data.subset(data.ids[: args.limit])
         segmenter = {'kind': 'segmenter', 'name': args.segmenter}
         found[part] = data, {
             'detector': ask(data, args.detector),

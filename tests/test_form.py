@@ -150,8 +150,9 @@ def test_a_test_is_named_by_its_promise_and_says_what_a_user_would_lose(path):
             assert re.fullmatch(r'Else \S.{15,}\.', first, re.S), f'{where}: "Else ..." is missing'
 
 
-def test_a_failed_test_says_what_a_user_would_lose(tmp_path):
+def test_a_failed_test_says_what_a_user_would_lose(tmp_path, monkeypatch):
     "Else a failure is a line of code and a value, and nobody knows whom it hurts."
+    monkeypatch.delenv('PYTEST_XDIST_WORKER', raising=False)  # the inner run is nobody's worker
     shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
     doc = '"""Else nobody\n    can count.\n\n    Why."""'
     bad = f'def test_one_is_two():\n    {doc}\n    assert 1 == 2\n'
