@@ -83,7 +83,6 @@ def looked(root, args):
         found[part] = data, {
             'detector': ask(data, args.detector),
             'detector, five parts, too': ask(data, args.detector, tiles=0.6),
-            'segmenter': ask(data, **segmenter),
             'segmenter at 1.25': ask(data, **segmenter, scales=(1.25,)),
         }
     return found
@@ -99,25 +98,26 @@ def ideas(told, y):
     for name in train:
         make, x, xv = pooled(name)
         yield name, by_folds(x, y, make), make(x, y)(xv)
-    first = 'detector', 'segmenter'
+    segmenter = 'segmenter at 1.25'
     tried = {
-        'both': first,
-        'both, segmenter at 1.25': ('detector', 'segmenter at 1.25'),
-        'both, segmenter at 1 and 1.25': ('detector', 'segmenter', 'segmenter at 1.25'),
-        'both at their best': ('detector, five parts, too', 'segmenter at 1.25'),
+        'both': ('detector', segmenter),
+        'both, five parts, too': ('detector, five parts, too', segmenter),
+        'both, whole and parts each alone': ('detector', 'detector, five parts, too', segmenter),
     }
     for name, names in tried.items():
         make, x, xv = pooled(*names)
         yield name, by_folds(x, y, make), make(x, y)(xv)
+    names = 'detector', segmenter
     weights = pool_weights([train[n] for n in names], y)
     plain = [combine([t[n] for n in names], weights) for t in (train, val)]
-    yield 'both at their best, not calibrated', *plain
-    ways = {'a calibration of each class': logistic, 'isotonic of each class': isotonic}
+    yield 'both, not calibrated', *plain
+    make, x, xv = pooled(*names)
+    ways = {'a regression for each class': logistic, 'isotonic of each class': isotonic}
     for name, make_one in ways.items():
         if make_one is isotonic:
             x, xv = (log_odds(p)[..., None] for p in plain)
         make = partial(of_each, make=make_one)
-        yield f'both at their best, {name}', by_folds(x, y, make), make(x, y)(xv)
+        yield f'both, {name}', by_folds(x, y, make), make(x, y)(xv)
 
 
 def scored(y, p, threshold, times=200):
