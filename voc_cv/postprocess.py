@@ -290,11 +290,12 @@ def standard_error(
 def choose_policy(
     scores: dict,  # (policy, threshold) -> scores of images, in one order; has ('none', 0)
 ) -> tuple:  # the policy and its threshold
-    "The best pair, if it beats doing nothing by more than a standard error of the mean gain."
-    best = max(scores, key=lambda pair: np.nanmean(scores[pair]))
-    gain = gains(scores, best)
-    if len(gain) < 2 or gain.mean() <= standard_error(gain): return 'none', 0
-    return best
+    "The best of the pairs that beat doing nothing by more than a standard error of the mean gain."
+    def steady(pair):
+        gain = gains(scores, pair)
+        return len(gain) > 1 and gain.mean() > standard_error(gain)
+    better = [pair for pair in scores if steady(pair)]
+    return max(better, key=lambda pair: np.nanmean(scores[pair]), default=('none', 0))
 
 # %% ../nbs/04_postprocess.ipynb #find-model
 def find_model(
