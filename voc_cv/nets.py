@@ -179,7 +179,7 @@ def exported(
 ) -> Path | None:  # its model.onnx; None: no folder, or one with weights of torch
     "The network of a folder that `export_onnx` wrote."
     file = Path(name) / 'model.onnx'
-    if not file.is_file(): return None
+    if not os.path.isfile(file): return None  # a name may be too long for a path
     weights = [*file.parent.glob('*.safetensors'), *file.parent.glob('*.bin')]
     return None if weights else file
 
