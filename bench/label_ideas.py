@@ -8,15 +8,12 @@ trained on by us (the segmenter has seen some of VOC's, the detector those of CO
 and stackings are compared there by five folds, and judged once on val. A table is printed, and its
 rows replace those of this script in --out."""
 
-import argparse
-import subprocess
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+from ideas import about, parser, show_and_keep
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -130,26 +127,13 @@ def scored(y, p, threshold, times=200):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('root', help='the data, a VOCdevkit folder')
-    parser.add_argument('--segmenter', required=True, help='a hub id or a folder of transformers')
-    parser.add_argument('--detector', required=True, help='a hub id, a folder or an .onnx file')
-    parser.add_argument('--limit', type=int, default=0, help='at most so many images of each part')
-    parser.add_argument('--out', default='', help='a CSV whose rows of this script are replaced')
-    args = parser.parse_args()
+    args = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     found = looked(args.root, args)
     (train, said), (val, said_of_val) = found['train'], found['val']
     y, y_val = train.labels.to_numpy(bool), val.labels.to_numpy(bool)
     coco = np.array([fnmatchcase(id, 'coco_*') for id in train.ids])
-    commit = subprocess.check_output(['git', 'rev-parse', '--short', 'HEAD'], text=True).strip()
-    about = {
-        'command': 'python bench/label_ideas.py VOC --segmenter path/to/'
-                   f'{Path(args.segmenter).name} --detector path/to/{Path(args.detector).name}',
-        'data': '749 training and 243 validation photographs', 'seed': 0, 'commit': commit,
-        'machine': '2 cores, no GPU'}
+    where = about('label_ideas.py', args, '749 training and 243 validation photographs')
     rows = []
     tables = [{n: t.to_numpy() for n, t in told.items()} for told in (said, said_of_val)]
     for name, folds, reported in ideas(tables, y):
@@ -164,14 +148,8 @@ def main():
                 low, _, high = ends.partition(' to ')
                 rows.append({'run': f'labels, {part}', 'line': name, 'score': score,
                              'value': round(value, 5), 'low': float(low) if low else None,
-                             'high': float(high) if high else None, 'n': len(given[0]), **about})
-    table = pd.DataFrame(rows)
-    print(table.pivot_table('value', ['run', 'line'], 'score', sort=False).round(4).to_string())
-    if args.out:
-        if Path(args.out).is_file():
-            old = pd.read_csv(args.out)
-            table = pd.concat([old[~old.run.str.startswith('labels, ')], table])
-        table.to_csv(args.out, index=False)
+                             'high': float(high) if high else None, 'n': len(given[0]), **where})
+    show_and_keep(rows, args.out, 'labels')
 
 
 if __name__ == '__main__':

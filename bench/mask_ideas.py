@@ -8,8 +8,6 @@ from: these choose), and the images of val. All at half the images' size, which 
 the third digit. The labels are those that stage 02 would combine of detector and segmenter. A table
 is printed, and its rows replace those of this script in --out."""
 
-import argparse
-import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from ideas import about, parser, show_and_keep
 
 from voc_cv.classify import ask, combine, detect, pool_weights
 from voc_cv.data import VOC_CLASSES, open_voc
@@ -146,7 +145,7 @@ def judge(data, segmenter, labels, found, cache):
     return pd.DataFrame(dices), counts
 
 
-def rows_of(part, dices, counts, about):
+def rows_of(part, dices, counts, where):
     "The rows of results/: Dice and its gain over plain masks, with intervals, and mIoU."
     rows = []
     for name in dices:
@@ -158,21 +157,14 @@ def rows_of(part, dices, counts, about):
                          'low': float(ends[0]), 'high': float(ends[1]), 'n': len(values)})
         miou = round(overlap(counts[name])['mIoU'], 5)
         rows.append({'line': name, 'score': 'mIoU', 'value': miou, 'n': len(dices)})
-    return [{'run': f'masks, {part}', **row, **about} for row in rows]
+    return [{'run': f'masks, {part}', **row, **where} for row in rows]
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('root', help='the data, a VOCdevkit folder')
-    parser.add_argument('--segmenter', required=True, help='a hub id or a folder of transformers')
-    parser.add_argument('--detector', required=True, help='a hub id, a folder or an .onnx file')
-    parser.add_argument('--judges', default='coco_*', help='names of training images that choose')
-    parser.add_argument('--limit', type=int, default=0, help='at most so many images of each part')
-    parser.add_argument('--cache', default='', help='a folder that keeps what the segmenter says')
-    parser.add_argument('--out', default='', help='a CSV whose rows of this script are replaced')
-    args = parser.parse_args()
+    more = parser(__doc__)
+    more.add_argument('--judges', default='coco_*', help='names of training images that choose')
+    more.add_argument('--cache', default='', help='a folder that keeps what the segmenter says')
+    args = more.parse_args()
     torch.set_num_threads(1)
     train, val = (open_voc(args.root, part) for part in ('train', 'val'))
     said = {}
@@ -188,12 +180,8 @@ def main():
     chosen = [id for id in train.ids if fnmatchcase(id, args.judges)]
     last = args.limit or None
     parts = {args.judges: train.subset(chosen[:last]), 'val': val.subset(val.ids[:last])}
-    commit = subprocess.check_output(['git', 'rev-parse', '--short', 'HEAD'], text=True).strip()
-    about = {
-        'command': 'python bench/mask_ideas.py VOC --segmenter path/to/'
-                   f'{Path(args.segmenter).name} --detector path/to/{Path(args.detector).name}',
-        'data': '224 COCO photographs of train, and 243 of val', 'seed': 0, 'commit': commit,
-        'machine': '2 cores, no GPU'}
+    data = '224 COCO photographs of train, and 243 of val'
+    where = about('mask_ideas.py', args, data)
     rows = []
     for part, data in parts.items():
         labels = said[(val if part == 'val' else train).name]
@@ -201,14 +189,8 @@ def main():
         if cache:
             cache.mkdir(exist_ok=True)
         dices, counts = judge(data, segmenter, labels, detect(data, args.detector), cache)
-        rows += rows_of(part, dices, counts, about)
-    table = pd.DataFrame(rows)
-    print(table.pivot_table('value', ['run', 'line'], 'score', sort=False).round(4).to_string())
-    if args.out:
-        if Path(args.out).is_file():
-            old = pd.read_csv(args.out)
-            table = pd.concat([old[~old.run.str.startswith('masks, ')], table])
-        table.to_csv(args.out, index=False)
+        rows += rows_of(part, dices, counts, where)
+    show_and_keep(rows, args.out, 'masks')
 
 
 if __name__ == '__main__':

@@ -113,6 +113,7 @@ from voc_cv.nets import (
     check_keras_model,
     is_side,
     one_size_at_a_time,
+    open_onnx,
     prepared,
     read_classifier,
     read_weights,
@@ -1120,13 +1121,7 @@ def onnx_session(
     device: str,  # 'cpu' or 'cuda'
 ) -> tuple:  # the session; images at a time (None: any), height and width of its input
     "Open an exported detector and check what it takes and gives."
-    import onnxruntime
-    wanted = ['CUDAExecutionProvider'] * device.startswith('cuda') + ['CPUExecutionProvider']
-    there = [p for p in wanted if p in onnxruntime.get_available_providers()]
-    try: session = onnxruntime.InferenceSession(str(path), providers=there)
-    except Exception as e:  # onnxruntime has no class of errors of its own
-        raise ValueError(f'detector: {path} cannot be read as an ONNX model ({brief(e)}); '
-                         'export or download it again') from e
+    session = open_onnx(path, device, 'detector')
     inputs = {i.name: i.shape for i in session.get_inputs()}
     outputs = {o.name for o in session.get_outputs()}
     takes = inputs.keys() == {'images', 'orig_target_sizes'}

@@ -728,6 +728,14 @@ def pixel_network(
     words = task_words(name, revision) if kind.startswith('OneFormer') else {}
     return PixelScores(model, words).eval(), processor
 
+def in_turn(
+    at_once,  # squares uint8 (N,S,S,3) -> logits float (N,C,h,w)
+    device: str,  # 'cpu' or 'cuda'
+):  # the same
+    "On a CPU one square after the other, for more at once only wait for memory."
+    def one_by_one(squares): return torch.cat([at_once(s[None]) for s in squares])
+    return one_by_one if device == 'cpu' else at_once
+
 # %% ../nbs/nets.ipynb #load-pixel-scores
 def load_pixel_scores(
     name,  # a hub id or a local folder
@@ -746,10 +754,7 @@ def load_pixel_scores(
     @torch.inference_mode()
     def at_once(squares): return net(coloured(processor, squares).to(device)).contiguous()
 
-    def one_by_one(squares): return torch.cat([at_once(s[None]) for s in squares])
-
-    scores = one_by_one if device == 'cpu' else at_once
-    return scores, input_size(processor, 512), config
+    return in_turn(at_once, device), input_size(processor, 512), config
 
 # %% ../nbs/nets.ipynb #segmenter-names
 MULTIPLES = {'Unet': 32, 'FPN': 32, 'Linknet': 32, 'PSPNet': 48}  # of pixels
@@ -981,10 +986,7 @@ def exported_scores(
             logits, = session.run(['logits'], {'pixel_values': pixels.numpy()})
         return torch.from_numpy(logits)
 
-    def one_by_one(squares): return torch.cat([at_once(s[None]) for s in squares])
-
-    scores = one_by_one if device == 'cpu' else at_once
-    return scores, input_size(processor, 512), config
+    return in_turn(at_once, device), input_size(processor, 512), config
 
 # %% ../nbs/nets.ipynb #same-conv
 class Same(torch.autograd.Function):

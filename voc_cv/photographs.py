@@ -579,11 +579,11 @@ def parts_too(
     share: float,  # of `five_tiles`
 ) -> list:  # the same, of each image; the boxes are those of the image
     "What a detector says of images and their mirror images, and of the best of five parts."
-    from voc_cv.classify import combine, five_tiles
+    from voc_cv.classify import five_tiles
     answers = []
     for image, (p, boxes) in zip(images, both_views(say, images), strict=True):
         best = np.max([row for row, _ in say(five_tiles(image, share))], 0)
-        answers.append((combine([p[None], best[None]], [1, 1])[0], boxes))
+        answers.append((joined([p[None], best[None]], [1, 1], 'log odds')[0], boxes))
     return answers
 
 # %% ../nbs/photographs.ipynb #predictor

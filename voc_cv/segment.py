@@ -157,10 +157,11 @@ def likeliest(
 ) -> np.ndarray:  # uint8 (H,W)
     """The class with the highest probability of each pixel, or, with `objects_first`, background
     where it has more than all objects together, and elsewhere the likeliest object."""
-    best = probabilities.max(0).indices
     if objects_first:
-        there = probabilities[0] < probabilities[1:].sum(0)
-        best = torch.where(there, probabilities[1:].max(0).indices + 1, 0)
+        objects = probabilities[1:]
+        there = probabilities[0] < objects.sum(0)
+        best = torch.where(there, objects.max(0).indices + 1, 0)
+    else: best = probabilities.max(0).indices
     return best.to('cpu', torch.uint8).numpy()
 
 # %% ../nbs/03_segment.ipynb #log-maps
