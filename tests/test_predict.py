@@ -401,8 +401,11 @@ def test_one_bad_photograph_does_not_take_its_group(album, tmp_path):
     assert came[1].reason == 'the model failed: RuntimeError: no such shape'
 
 
-def test_predict_says_what_it_did_and_refuses_with_a_sentence(album, tiny, tmp_path, capsys):
+def test_predict_says_what_it_did_and_refuses_with_a_sentence(
+    album, tiny, tmp_path, capsys, monkeypatch
+):
     "Else a mistake in the command ends in a traceback, or unread photographs count as success."
+    monkeypatch.chdir(tmp_path)  # a run below ./runs would be asked where no model is named
     out = tmp_path / 'out'
     how = ['--segmenter', str(tiny), '--out', str(out), '--batch', '2']
     assert main(['predict', str(album / 'b'), *how]) == 0
@@ -470,6 +473,8 @@ def test_a_prediction_takes_models_weights_and_thresholds_from_a_run(tmp_path):
     said = make_run(tmp_path / 'a', 'combination')
     weights = found_weights(said)
     np.testing.assert_allclose([weights['detector'], weights['segmenter']], [0.25, 0.75], atol=1e-3)
+    with pytest.raises(ValueError, match='expected 0 to 1'):
+        run_settings(tmp_path / 'a', 7)
     settings = run_settings(tmp_path / 'a')
     assert settings['join'] == 'log odds' and settings['masks']['scales'] == [0.5, 1.0]
     assert settings['masks']['model'] == 'some/hub' and settings['masks']['revision'] == 'abc'

@@ -190,6 +190,13 @@ def own_threshold(
     file = Path(classifier) / 'classifier.json'
     return json.loads(file.read_text())['threshold'] if file.is_file() else .5
 
+def check_threshold(
+    threshold: float,  # from which probability on a class is there; 0: the models' own
+) -> None:
+    "A `ValueError` unless it can be a probability."
+    if not 0 <= threshold <= 1:
+        raise ValueError(f'threshold: expected 0 to 1, got {threshold}')
+
 def model_settings(
     segmenter='',  # a hub id, a folder of transformers or of a run; '': none
     classifier='',  # likewise
@@ -199,8 +206,7 @@ def model_settings(
     detector_revision: str = 'main',  # of the hub's detector
 ) -> dict:
     "The settings for models that are named."
-    if not 0 <= threshold <= 1:
-        raise ValueError(f'threshold: expected 0 to 1, got {threshold}')
+    check_threshold(threshold)
     asked = []
     if segmenter: asked.append(label_settings('masks'))
     if classifier: asked.append(label_settings('classifier', classifier, revision))
@@ -338,6 +344,7 @@ def run_settings(
     threshold: float = 0.,  # from which probability on a class is there; 0: the run's own
 ) -> dict:
     "The settings that do to a photograph what a run did to the images of its report."
+    check_threshold(threshold)
     import voc_cv.segment as stage
     from voc_cv.nets import read_scales
     run = Path(run)
