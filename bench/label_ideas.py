@@ -12,14 +12,16 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from ideas import about, parser, show_and_keep
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from voc_cv.classify import ask, combine, log_odds, pool_weights
-from voc_cv.data import open_voc
-from voc_cv.measure import bootstrap, choose_labels, interval, label_metrics, tune_thresholds
+from voc_cv.data import VOC_CLASSES, open_voc, progress
+from voc_cv.measure import F1S, bootstrap, choose_labels, interval, label_metrics, tune_thresholds
+from voc_cv.nets import label_table, load_pixel_scores, to_squares
 
 LEAST = 30  # positives that a class must have for a calibration of its own
 FOLDS = 5
@@ -69,6 +71,19 @@ def log_loss(y, p):
     return -np.where(y, np.log(p), np.log(1 - p)).mean()
 
 
+def areas(data, name, scale):
+    "The share of each image that a segmenter gives to each class, float (N,20)."
+    scores, size, config = load_pixel_scores(name)
+    table, rows = label_table(config.id2label), np.zeros((len(data), len(VOC_CLASSES) + 1))
+    for row, id in zip(rows, progress(data.ids, f'Areas in {data.name}'), strict=True):
+        squares, (inside,) = to_squares([data.read_image(id)], size, scale, enlarge=False)
+        logits = scores(squares)[0]
+        h, w = (max(1, round(n / squares.shape[1] * logits.shape[1])) for n in inside)
+        share = logits[:, :h, :w].softmax(0).mean((1, 2)).cpu().numpy()
+        np.add.at(row, table[: len(share)], share)
+    return pd.DataFrame(rows[:, 1:], data.ids, [*VOC_CLASSES])
+
+
 def looked(root, args):
     "What each witness says of the images of both parts, and the labels."
     found = {}
@@ -81,6 +96,7 @@ def looked(root, args):
             'detector': ask(data, args.detector),
             'detector, five parts, too': ask(data, args.detector, tiles=0.6),
             'segmenter at 1.25': ask(data, **segmenter, scales=(1.25,)),
+            'area in the segmenter at 1.25': areas(data, args.segmenter, 1.25),
         }
     return found
 
@@ -95,10 +111,13 @@ def ideas(told, y):
     for name in train:
         make, x, xv = pooled(name)
         yield name, by_folds(x, y, make), make(x, y)(xv)
-    segmenter = 'segmenter at 1.25'
+    segmenter, area = 'segmenter at 1.25', 'area in the segmenter at 1.25'
     tried = {
         'both': ('detector', segmenter),
         'both, five parts, too': ('detector, five parts, too', segmenter),
+        'segmenter, surest pixel and area': (segmenter, area),
+        'both, the area, too': ('detector', segmenter, area),
+        'both, five parts and the area, too': ('detector, five parts, too', segmenter, area),
         'both, whole and parts each alone': ('detector', 'detector, five parts, too', segmenter),
     }
     for name, names in tried.items():
@@ -117,12 +136,12 @@ def ideas(told, y):
         yield f'both, {name}', by_folds(x, y, make), make(x, y)(xv)
 
 
-def scored(y, p, threshold, times=200):
-    "mAP, micro F1 at a threshold, log loss, with intervals."
+def scored(y, p, threshold, names=('mAP', 'micro F1'), times=200):
+    "Figures at a threshold and the log loss, with intervals."
     labels = choose_labels(p, threshold)
     figures = label_metrics(y, p, labels)
     ends = interval(bootstrap(y, p, labels, times, 0))
-    return {name: (figures[name], ends.get(f'{name} 95 %', '')) for name in ('mAP', 'micro F1')} | {
+    return {name: (figures[name], ends.get(f'{name} 95 %', '')) for name in names} | {
         'log loss': (log_loss(y, p), '')}
 
 
@@ -143,6 +162,11 @@ def main():
         if coco.any():
             parts['coco_*, by folds'] = y[coco], folds[coco], threshold
             parts['VOC of train, by folds'] = y[~coco], folds[~coco], threshold
+        if name == 'both, five parts, too':  # three F1, each with the threshold that suits it
+            names = [f'{f1} F1' for f1 in F1S]
+            for f1 in F1S:
+                best = tune_thresholds(y, folds, average=f1)
+                parts[f'val, for {f1} F1'] = y_val, reported, best, names
         for part, given in parts.items():
             for score, (value, ends) in scored(*given).items():
                 low, _, high = ends.partition(' to ')

@@ -1470,10 +1470,12 @@ class Witness:
     threshold: float = .5  # makes labels of its probabilities
     history: pd.DataFrame | None = None  # how it learned, a row an epoch
 
-    def tuned(self, labels):
-        "Choose the threshold by labels (bool, Id x classes) of the unseen images; returns itself."
+    def tuned(self, labels, f1='micro'):
+        """Choose the threshold by labels (bool, Id x classes) of the unseen images, for an F1
+        that `tune_thresholds` knows; returns itself."""
         if self.unseen is not None:
-            self.threshold = tune_thresholds(labels.loc[self.unseen.index], self.unseen)
+            known = labels.loc[self.unseen.index]
+            self.threshold = tune_thresholds(known, self.unseen, average=f1)
         return self
 
     @property

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['foreground_dice', 'confusion_matrix', 'iou', 'mask_metrics', 'show_confusion', 'average_precision', 'mean_ap',
-           'label_metrics', 'relative_threshold', 'choose_labels', 'tune_thresholds', 'bootstrap', 'detection_counts',
-           'show_counts']
+           'label_metrics', 'relative_threshold', 'choose_labels', 'check_f1', 'tune_thresholds', 'bootstrap',
+           'detection_counts', 'show_counts']
 
 # %% ../nbs/measure.ipynb #imports
 from fnmatch import fnmatchcase
@@ -387,12 +387,26 @@ def nearest_good(grid, f1s, error, neutral):
 
 # %% ../nbs/measure.ipynb #f1-curve
 GRID = np.arange(1, 50) / 50  # the thresholds that are tried: .02, .04 ... .98
+F1S = 'micro', 'macro', 'per-image'  # all answers alike, all classes alike, all images alike
 
-def f1_curve(hits, sizes, rows) -> tuple[np.ndarray, float]:
+def f1_curve(hits, sizes, rows, average='micro') -> tuple[np.ndarray, float]:
     """F1 at each of T thresholds, float (T,), and the standard error of its maximum.
-    `hits` and `sizes`: (T,N), for each image; `rows`: (draws,N), the images of each draw."""
-    drawn = [f1_of(hits[:, i].sum(1), sizes[:, i].sum(1)).max() for i in rows]
-    return f1_of(hits.sum(1), sizes.sum(1)), float(np.std(drawn))
+    `hits` and `sizes`: (T,N,C), of images and classes; `rows`: (draws,N), the images of a draw."""
+    if average != 'macro': hits, sizes = hits.sum(2), sizes.sum(2)
+    def score(rows):
+        hit, size = hits[:, rows], sizes[:, rows]
+        if average == 'per-image': return np.where(size, f1_of(hit, size), 1).mean(1)
+        each = f1_of(hit.sum(1), size.sum(1))
+        return each.mean(1) if average == 'macro' else each
+    return score(slice(None)), float(np.std([score(i).max() for i in rows]))
+
+# %% ../nbs/measure.ipynb #check-f1
+def check_f1(
+    average: str,  # which F1: 'micro', 'macro' or 'per-image'
+) -> None:
+    "Raise a `ValueError` unless this names one of the three."
+    if average not in F1S:
+        raise ValueError(f'f1: expected {", ".join(F1S)}, got {average!r}')
 
 # %% ../nbs/measure.ipynb #tune-threshold
 def tune_thresholds(
@@ -401,9 +415,11 @@ def tune_thresholds(
     per_class: bool = False,  # a threshold for each class
     draws: int = 50,  # of the bootstrap that measures the standard error
     seed: int = 0,  # of these draws
+    average: str = 'micro',  # which F1: micro, macro or per-image, as `label_metrics` has them
 ):  # a number, or float (20,) with `per_class`; of .02, .04 ... .98
     """The threshold(s) nearest to 0.5 (a class's own: to the common one) whose F1, the best class
     of each image taken at least, is within one standard error of the best."""
+    check_f1(average)
     check_tables(y_true=y_true, scores=scores)
     y, scores = zeros_and_ones(y_true, 'y_true'), finite(scores)
     n = some_images(y)
@@ -414,10 +430,11 @@ def tune_thresholds(
     chosen = np.stack([choose_labels(scores, t) for t in GRID])  # (T,N,20)
     hits = chosen & y
     sizes = chosen.astype(np.uint8) + y
-    curve, error = f1_curve(hits.sum(2), sizes.sum(2), rows)
+    has = y.any(0) if average == 'macro' else slice(None)
+    curve, error = f1_curve(hits[..., has], sizes[..., has], rows, average)
     common = nearest_good(GRID, curve, error, .5)
     if not per_class: return common
-    curves = [f1_curve(hits[..., k], sizes[..., k], rows) for k in range(y.shape[1])]
+    curves = [f1_curve(hits[..., [k]], sizes[..., [k]], rows) for k in range(y.shape[1])]
     return np.array([nearest_good(GRID, curve, error, common) for curve, error in curves])
 
 # %% ../nbs/measure.ipynb #judging
