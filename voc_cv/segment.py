@@ -468,7 +468,7 @@ def check_trackers(report_to):
 STEERING: dict = {
     'batch': 0, 'lr': 0., 'workers': 0, 'optimizer': 'adam', 'schedule': 'cosine',
     'augment': 'ours', 'copies': 0, 'precision': 'auto', 'patience': 0, 'report_to': 'none',
-    'average': 0., 'mix': 0.,
+    'average': 0., 'mix': 0., 'label_loss': 0.,
 }
 
 def steering(**given) -> dict:
@@ -483,7 +483,7 @@ def steering(**given) -> dict:
     if not 0 <= how['average'] < 1:
         raise ValueError(f'average: expected 0 or more, below 1, got {how["average"]}')
     if not 0 <= how['mix'] <= 1: raise ValueError(f'mix: expected 0 to 1, got {how["mix"]}')
-    for name in ('lr', 'patience', 'copies'):
+    for name in ('lr', 'patience', 'copies', 'label_loss'):
         if how[name] < 0: raise ValueError(f'{name}: expected 0 or more, got {how[name]}')
     if how['report_to'] != 'none': check_trackers(how['report_to'])
     return how
@@ -1267,14 +1267,25 @@ def stack(data, order=None):
     return images / np.float32(255), masks.astype(np.int32)
 
 # %% ../nbs/03_segment.ipynb #batches-class
+def shown_classes(
+    masks: np.ndarray,  # integers (N,H,W)
+) -> np.ndarray:  # float32 (N,20), 1 for each class that a mask has a pixel of
+    "The labels that masks contain."
+    return np.stack([np.isin(range(1, 21), mask) for mask in masks]).astype(np.float32)
+
 class Batches(keras.utils.PyDataset):
-    "What `stack` gives, batch by batch, made by threads before it is asked for."
-    def __init__(self, data, order, batch, workers=0):
+    """What `stack` gives, batch by batch, made by threads before it is asked for.
+    With `labels`, masks and what they show are a pair."""
+    def __init__(self, data, order, batch, workers=0, labels=False):
         super().__init__(workers=thread_count(workers))
         self.data, self.parts = data, np.split(order, range(batch, len(order), batch))
+        self.labels = labels
 
     def __len__(self): return len(self.parts)
-    def __getitem__(self, i): return stack(self.data, self.parts[i])
+
+    def __getitem__(self, i):
+        images, masks = stack(self.data, self.parts[i])
+        return images, (masks, shown_classes(masks)) if self.labels else masks
 
 # %% ../nbs/03_segment.ipynb #keras-optimizer
 def keras_optimizer(
@@ -1327,6 +1338,20 @@ def held_back_score(model, tune, batch, workers, figures):
         return {'tune loss': cost, **held_back(figures())}
     return score
 
+# %% ../nbs/03_segment.ipynb #label-head
+presence_loss = keras.losses.BinaryCrossentropy(from_logits=True)
+
+def with_labels(
+    model: keras.Model,  # float (N,S,S,3) -> logits (N,S,S,C)
+    dropout: float = .3,  # share of the means left out in training
+) -> keras.Model:  # float (N,S,S,3) -> these logits, and logits (N,20) of what the image shows
+    "A layer that says from the mean of a network's coarsest maps which classes an image shows."
+    maps = [x.output for x in model.layers if len(getattr(x.output, 'shape', ())) == 4]
+    smallest = min(x.shape[1] for x in maps)
+    coarse = [x for x in maps if x.shape[1] == smallest][-1]
+    means = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(coarse))
+    return keras.Model(model.input, [model.output, layers.Dense(20, dtype='float32')(means)])
+
 # %% ../nbs/03_segment.ipynb #fit-unet
 def fit_masks(
     model: keras.Model,  # float (N,S,S,3) in 0..1 -> logits (N,S,S,21)
@@ -1344,23 +1369,29 @@ def fit_masks(
     workers: int = 0,  # threads that read and augment; 0: what suits
     patience: int = 0,  # end after so many epochs without a better one; 0: never
     checkpoint='',  # the file to keep a checkpoint in; '': none
+    labels: float = 0.,  # weight of the loss of `with_labels`; 0: that question is not asked
 ) -> pd.DataFrame:  # loss, mIoU and F-score of each epoch, of the images trained on and of tune
     "Train a Keras model, which keeps the weights of its best epoch."
     keras.utils.set_random_seed(seed)
     transform = transform or wild(model.input_shape[1])
     adam = keras_optimizer(optimizer, schedule, lr, -(-len(fit) // batch) * epochs)
-    counts = PixelCounts()
-    model.compile(adam, named_loss(loss, weights), metrics=[counts])
+    counts, cost = PixelCounts(), named_loss(loss, weights)
+    learner, pixel_loss = model, 'loss'
+    model.compile(adam, cost, metrics=[counts])
+    if labels:
+        learner, pixel_loss = with_labels(model), f'{model.output_names[0]}_loss'
+        learner.compile(adam, [cost, presence_loss], [1, labels], [[counts], []])
     def figures(): return overlap(ops.convert_to_numpy(counts.counts))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
-        parts = Batches(augment_dataset(fit, transform, seed, epoch), order, batch, workers)
-        done = model.fit(parts, shuffle=False, verbose=0).history['loss'][0]
+        data = augment_dataset(fit, transform, seed, epoch)
+        parts = Batches(data, order, batch, workers, labels > 0)
+        done = learner.fit(parts, shuffle=False, verbose=0).history[pixel_loss][0]
         return {'loss': done, **figures()}
     score = held_back_score(model, tune, batch, workers, figures)
     snapshot, restore = keras_weights(model)
     return fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot, restore,
-                    model.name, patience, checkpoint, keras_state(model))
+                    model.name, patience, checkpoint, keras_state(learner))
 
 # %% ../nbs/03_segment.ipynb #unet-segmenter
 def keras_segmenter(model, flip=False, scales=(1.,)) -> Segmenter:
@@ -1832,7 +1863,8 @@ def train_keras(
     same = {name: how[name] for name in ('optimizer', 'schedule', 'workers', 'patience')}
     history = fit_masks(
         model, fit, tune, epochs, loss, weights, recipe(how['augment'], size), batch,
-        how['lr'] or lr, seed, checkpoint=checkpoint_file(out, STAGE, model.name, *mark), **same)
+        how['lr'] or lr, seed, checkpoint=checkpoint_file(out, STAGE, model.name, *mark),
+        labels=how['label_loss'], **same)
     save_keras(folder, model, build.__name__, **arguments)
     return history
 
