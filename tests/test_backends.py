@@ -55,16 +55,20 @@ UNET = '''
 from functools import partial
 from voc_cv.augment import hflip, in_memory, pad_to
 from voc_cv.data import toy_voc
-from voc_cv.segment import build_unet, fit_masks, load_trained, named_loss, save_keras
+from voc_cv.segment import (
+    build_unet, fit_masks, load_trained, named_loss, presence_loss, save_keras)
 rng = np.random.default_rng(0)
 truth = rng.choice([*range(21), 255], (2, 8, 8))
 logits = rng.normal(size=(2, 8, 8, 21)).astype(np.float32)
 names = 'cross-entropy', 'weighted', 'dice', 'focal', 'tversky', 'focal-tversky'
 losses = {n: float(named_loss(n, np.arange(21) / 10)(truth, logits)) for n in names}
+shown = rng.integers(0, 2, (2, 20)).astype(np.float32)
+losses['presence'] = float(presence_loss(shown, logits[:, 0, 0, 1:]))
 how = {'size': 32, 'filters': [4, 8], 'bottleneck': 8}
 model = build_unet(**how)
 data = in_memory(toy_voc(8), partial(pad_to, size=32))
-history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', transform=hflip, batch=2)
+history = fit_masks(model, data[:6], data[6:], 1, 'weighted+dice', transform=hflip, batch=2,
+                    labels=.5)
 save_keras(f'{given["folder"]}/{given["backend"]}/unet', model, 'build_unet', **how)
 image = rng.integers(0, 256, (40, 60, 3), np.uint8)
 scores = load_trained(f'{given["folder"]}/{given["first"]}/unet').look([image])[0]

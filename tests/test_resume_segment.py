@@ -123,9 +123,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(train, at, tmp_path, monk
     same(train(), resumed())
 
 
-def test_a_killed_training_by_adamw_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize('labels', [0.0, 0.5])
+def test_a_killed_training_by_adamw_goes_on_to_the_same_weights(labels, tmp_path, monkeypatch):
     "Else a killed night is lost, or ends in another network."
-    train = partial(trained_net, epochs=2, optimizer='adamw', schedule='constant', lr=1e-3)
+    how = {'optimizer': 'adamw', 'schedule': 'constant', 'lr': 1e-3, 'labels': labels}
+    train = partial(trained_net, epochs=2, **how)
     resumed = partial(train, file=tmp_path / 'a.pt')
     killed(resumed, 1, monkeypatch)
     same(train(), resumed())

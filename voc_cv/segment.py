@@ -59,6 +59,7 @@ from voc_cv.data import (
     Sample,
     VocDataset,
     mask_image,
+    mask_labels,
     read_mask,
     show_mask,
     voc_palette,
@@ -1267,12 +1268,6 @@ def stack(data, order=None):
     return images / np.float32(255), masks.astype(np.int32)
 
 # %% ../nbs/03_segment.ipynb #batches-class
-def shown_classes(
-    masks: np.ndarray,  # integers (N,H,W)
-) -> np.ndarray:  # float32 (N,20), 1 for each class that a mask has a pixel of
-    "The labels that masks contain."
-    return np.stack([np.isin(range(1, 21), mask) for mask in masks]).astype(np.float32)
-
 class Batches(keras.utils.PyDataset):
     """What `stack` gives, batch by batch, made by threads before it is asked for.
     With `labels`, masks and what they show are a pair."""
@@ -1285,7 +1280,9 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, i):
         images, masks = stack(self.data, self.parts[i])
-        return images, (masks, shown_classes(masks)) if self.labels else masks
+        if not self.labels: return images, masks
+        shown = [mask_labels(mask.astype(np.uint8)) for mask in masks]
+        return images, (masks, np.stack(shown).astype(np.float32))
 
 # %% ../nbs/03_segment.ipynb #keras-optimizer
 def keras_optimizer(
