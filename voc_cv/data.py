@@ -220,7 +220,7 @@ STYLE = {
 }
 
 # %% ../nbs/00_data.ipynb #figure-bytes
-QUALITY = 62  # of a JPEG, 1 to 95: a notebook may have 600 KB, and keeps all of its figures
+QUALITY = 55  # of a JPEG, 1 to 95: a notebook may have 600 KB, and keeps all of its figures
 
 def holds_pictures(fig) -> bool:
     "Does a figure show images, which are smaller as JPEG?"
@@ -238,10 +238,12 @@ def figure_bytes(
     return file.getvalue()
 
 def as_svg(fig) -> str | None:
-    "A drawing as SVG without comments and indentation; None for pictures."
+    "A drawing as SVG, places to a hundredth of a point and no comments; None for pictures."
     if holds_pictures(fig): return None
     text = figure_bytes(fig, 'svg').decode()
     text = re.sub('<!--.*?-->|<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', '', text)  # by nothing
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda m: re.sub(r'(\.\d\d)\d+', r'\1', m[0]), text)
     return re.sub(r'\n\s*', '\n', text)
 
 def as_jpeg(fig) -> bytes | None:
