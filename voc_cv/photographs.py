@@ -42,15 +42,7 @@ from voc_cv.data import (
     toy_voc,
     voc_palette,
 )
-from voc_cv.files import (
-    alone_in,
-    cache_folder,
-    clear_parts,
-    counted,
-    read_scores,
-    replacing,
-    some,
-)
+from .files import alone_in, cache_folder, clear_parts, counted, read_scores, replacing, some
 from .measure import choose_labels
 from .postprocess import POLICIES, apply_policy
 
