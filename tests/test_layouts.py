@@ -251,7 +251,7 @@ def test_photographs_of_turned_cameras_fit_their_masks(tmp_path, capsys, shown):
     assert not len(find_problems(open_voc(root)))
     assert main(['info', str(root)]) == 0
     said = 'as shown' if shown else 'as stored'
-    assert f'of 3 photographs that EXIF turns 2 have masks that fit them {said}' in (
+    assert f'EXIF turns 3 photographs (mask fits {said}: 2; ' in (
         capsys.readouterr().out
     )
 

@@ -741,7 +741,7 @@ def attack_report(
     attacks: dict | None = None,  # as `standard_attacks` gives, which None stands for
     batch: int = 16,  # images at a time
     judge: nn.Module | None = None,  # who is asked in the end; None: `model`
-) -> pd.DataFrame:  # float; index (attack, epsilon in 1/255); columns as `report_row` names them
+) -> pd.DataFrame:  # index (attack, epsilon in 1/255); columns as `report_row` names them
     """Robust accuracy among the images that are right without an attack.
 
     The first row, 'clean', is the accuracy on all of them. `ValueError` if none is right."""
@@ -760,7 +760,8 @@ def attack_report(
         adv = in_batches(change, x, y, batch, name)
         kept = is_right(judge, adv, y, batch)
         rows[name, round(e * 255, 4)] = report_row(kept, price, time.perf_counter() - start)
-    return pd.DataFrame(rows).T.rename_axis(['attack', 'epsilon in 1/255'])
+    table = pd.DataFrame.from_dict(rows, orient='index')
+    return table.rename_axis(['attack', 'epsilon in 1/255'])
 
 # %% ../nbs/05_attack.ipynb #show-report
 def show_report(

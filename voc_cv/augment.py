@@ -26,6 +26,7 @@ from voc_cv.data import (
     Sample,
     VocDataset,
     changed,
+    in_lines,
     mask_labels,
     show_samples,
     voc_palette,
@@ -44,26 +45,31 @@ def outline(
         borders, _ = cv2.findContours(area, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         for border in borders:
             x, y = np.concatenate([border, border[:1]])[:, 0].T
-            ax.plot(x, y, color='white', linewidth=3)
-            ax.plot(x, y, dashes, color=colour, linewidth=1.5)
+            ax.plot(x, y, color='white', linewidth=2)
+            ax.plot(x, y, dashes, color=colour, linewidth=1)
 
 # %% ../nbs/01_augment.ipynb #show-outlined
 def show_outlined(
     samples: list,  # of `Sample`
     titles: list | None = None,  # one a sample; None: its labels
     cols: int = 4,
-    size: float = 1.45,  # inches of a picture's width
+    size: float = 2.1,  # inches of a picture's width
     exact: bool = False,  # show single pixels, for means of them would hide noise
+    rows: list | None = None,  # a name for each row of pictures
 ):  # the figure
     "A grid of images with the borders of their masks."
     fig = show_samples(samples, cols, False, titles, size)
-    rows, lines = -(-len(samples) // cols), 1 + max(t.count('\n') for t in titles or [''])
-    tallest = max(s.image.shape[0] / s.image.shape[1] for s in samples)
-    fig.set_size_inches(size * cols, rows * (size * tallest + .17 * lines))
+    lines = 1 + max(ax.get_title().count('\n') for ax in fig.axes)
+    tallest = size * max(s.image.shape[0] / s.image.shape[1] for s in samples)
+    height = -(-len(samples) // cols) * (tallest + .17 * lines)
+    fig.set_size_inches(size * cols + (.3 if rows else 0), height)
     for ax, sample in zip(fig.axes, samples, strict=False):
         if exact: ax.images[0].set_interpolation('nearest')
         if sample.mask is not None:
             outline(ax, sample.mask)
+    for ax, name in zip(fig.axes[::cols], rows or (), strict=False):
+        ax.text(-.04, .5, in_lines(name, tallest), transform=ax.transAxes, fontsize=9,
+                rotation=90, ha='right', va='center', multialignment='center')
     return fig
 
 # %% ../nbs/01_augment.ipynb #hflip
@@ -80,11 +86,12 @@ def gallery(
     sample: Sample,  # image, mask and labels
     rows: dict | None = None,  # transform -> list of its keyword arguments; None: `GALLERY`
     seed: int = 0,  # of every picture's luck
-    width: float = 1.45,  # of a picture, in inches
+    width: float = 2.1,  # of a picture, in inches
+    exact: bool = False,  # show single pixels, as noise needs it
 ):  # the figure
     """A sample under each transform at several strengths, with the borders of its mask.
 
-    Titles name the first keyword; `ValueError` if the rows differ in length."""
+    Titles name the first keyword, rows the transform; `ValueError` if rows differ in length."""
     rows = rows or GALLERY
     counts = {len(strengths) for strengths in rows.values()}
     if len(counts) != 1:
@@ -95,8 +102,9 @@ def gallery(
             drawn.append(transform(sample, np.random.default_rng(seed), **given))
             name, strength = next(iter(given.items()))
             strength = strength[0] if isinstance(strength, tuple) else strength
-            titles.append(f'{transform.__name__}\n{name} {strength:.3g}')
-    return show_outlined(drawn, titles, counts.pop(), width, exact=True)
+            titles.append(f'{name} {strength:.3g}')
+    names = [transform.__name__ for transform in rows]
+    return show_outlined(drawn, titles, counts.pop(), width, exact, names)
 
 # %% ../nbs/01_augment.ipynb #normal-levels
 @lru_cache(16)
@@ -549,7 +557,7 @@ def show_epochs(
     transform,  # (Sample, Generator) -> Sample
     seed: int = 0,  # of all luck
     epochs: int = 3,
-    size: float = 1.45,  # inches of a picture's width
+    size: float = 2.1,  # inches of a picture's width
 ):  # the figure
     "Each image and what the first epochs make of it, with the borders of the masks."
     columns = [data, *(augment_dataset(data, transform, seed, epoch) for epoch in range(epochs))]

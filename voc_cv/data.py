@@ -31,6 +31,7 @@ from PIL import Image
 from voc_cv.files import (
     cached_array,
     check_array,
+    counted,
     digest,
     map_threads,
     new_folder,
@@ -219,6 +220,8 @@ STYLE = {
 }
 
 # %% ../nbs/00_data.ipynb #figure-bytes
+QUALITY = 55  # of a JPEG, 1 to 95: a notebook may have 600 KB, and keeps all of its figures
+
 def holds_pictures(fig) -> bool:
     "Does a figure show images, which are smaller as JPEG?"
     return any(ax.images for ax in fig.axes)
@@ -228,16 +231,19 @@ def figure_bytes(
     kind: str,  # 'svg' or 'jpeg'
 ) -> bytes:  # of such a file
     "A figure as the bytes of a file."
-    how = {'metadata': {'Date': None}} if kind == 'svg' else {'pil_kwargs': {'quality': 62}}
+    small = {'quality': QUALITY, 'optimize': True, 'progressive': True}
+    how = {'metadata': {'Date': None}} if kind == 'svg' else {'pil_kwargs': small}
     file = BytesIO()
     fig.savefig(file, format=kind, bbox_inches='tight', **how)
     return file.getvalue()
 
 def as_svg(fig) -> str | None:
-    "A drawing as SVG without comments and indentation; None for pictures."
+    "A drawing as SVG, places to a hundredth of a point and no comments; None for pictures."
     if holds_pictures(fig): return None
     text = figure_bytes(fig, 'svg').decode()
     text = re.sub('<!--.*?-->|<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', '', text)  # by nothing
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda m: re.sub(r'(\.\d\d)\d+', r'\1', m[0]), text)
     return re.sub(r'\n\s*', '\n', text)
 
 def as_jpeg(fig) -> bytes | None:
@@ -264,6 +270,43 @@ def plot_style() -> None:
     formatters['image/jpeg'].for_type(plt.Figure, as_jpeg)
     formatters['image/png'].for_type(Image.Image, as_png)
 
+# %% ../nbs/00_data.ipynb #title-lines
+def text_width(text: str) -> float:
+    "Inches of the longest line of a text at 9 points."
+    from matplotlib.textpath import TextPath
+    lines = [line for line in text.split('\n') if line.strip()]
+    return max((TextPath((0, 0), line, 9).get_extents().width / 72 for line in lines), default=0.)
+
+def in_lines(
+    text: str,  # one line or several
+    width: float,  # inches
+) -> str:
+    "A text in lines that are no wider, at 9 points; a word that is too long is cut."
+    whole = text.split('\n')
+    for most in range(max(map(len, whole)), 0, -1):
+        if text_width(text) <= width: break
+        text = '\n'.join(fill(line, most) for line in whole)
+    return text
+
+# %% ../nbs/00_data.ipynb #fit-titles
+def fit_titles(
+    fig,  # a matplotlib figure, made higher by what its titles need
+    axes: np.ndarray,  # (rows, columns), of matplotlib axes
+) -> None:
+    "Break the titles of a grid into lines that do not reach their neighbours."
+    fig.draw_without_rendering()  # now the places are known
+    width, height = fig.get_size_inches()
+    middles = [width * (ax.get_position().x0 + ax.get_position().x1) / 2 for ax in axes[0]]
+    room = min(np.diff(middles), default=width) - .1
+    more = 0
+    for row in axes:
+        old = [ax.get_title() for ax in row]
+        new = [in_lines(title, room) for title in old]
+        for ax, title in zip(row, new, strict=True): ax.set_title(title, fontsize=9)
+        lines = [max(title.count('\n') for title in titles) for titles in (old, new)]
+        more += lines[1] - lines[0]
+    fig.set_size_inches(width, height + .15 * more)
+
 # %% ../nbs/00_data.ipynb #show-images
 def show_images(
     images,  # a list of uint8 (H,W,3) or (H,W), of any sizes
@@ -285,6 +328,7 @@ def show_images(
         ax.imshow(image, cmap='gray', interpolation='antialiased')
     for ax, title in zip(axes.flat, titles or (), strict=False):
         ax.set_title(title, fontsize=9)
+    if titles is not None: fit_titles(fig, axes)
     return fig
 
 # %% ../nbs/00_data.ipynb #class-patches
@@ -343,8 +387,7 @@ def show_samples(
     "A grid of images with their masks."
     samples = [*samples]
     if titles is None:
-        words = ['' if s.labels is None else ', '.join(present(s.labels)) for s in samples]
-        titles = [fill(w, 32) for w in words]  # in lines that fit over a picture
+        titles = ['' if s.labels is None else ', '.join(present(s.labels)) for s in samples]
     fig = show_images([s.image for s in samples], titles, cols, size)
     seen = np.zeros(256, bool)
     for ax, s in zip(fig.axes, samples, strict=False):
@@ -691,7 +734,7 @@ class VocDataset(Sequence):
         if labels is not None: check_labels(labels, self.ids, name)
 
     def __len__(self): return len(self.ids)
-    def __repr__(self): return f'VocDataset({self.name}: {len(self)} images)'
+    def __repr__(self): return f'VocDataset({self.name}: {counted(len(self), "image")})'
     def __iter__(self): return (self[i] for i in range(len(self)))
 
     def __getitem__(self, item):
@@ -899,6 +942,13 @@ def files_by_id(
             found.setdefault(unicodedata.normalize('NFC', file.stem), []).append(file)
     return found
 
+def usual_suffix(
+    found: dict,  # of `files_by_id`
+) -> str:
+    "What most of the pictures end on; where there are none, VOC's own .jpg."
+    suffixes = Counter(files[0].suffix for files in found.values())
+    return max(suffixes, key=suffixes.__getitem__, default='.jpg')
+
 def one_file(
     found: dict,  # of `files_by_id`
     id: str,
@@ -1003,12 +1053,11 @@ class Turned:
         "A sentence on the turned photographs, if there are any."
         if not self.fits: return []
         counts = Counter(self.fits.values())
-        ways = {'shown': 'have masks that fit them as shown',
-                'stored': 'have masks that fit them as stored',
-                '': f'have none, or one whose size says nothing, and are read as {self.usual()}'}
-        parts = [f'{counts[fit]} {words}' for fit, words in ways.items() if counts[fit]]
-        return [f'{self.name}: of {len(self.fits)} photographs that EXIF turns '
-                f'{", ".join(parts)}']
+        ways = {'shown': 'mask fits as shown', 'stored': 'mask fits as stored',
+                '': f'no mask, or one whose size says nothing, read as {self.usual()}'}
+        parts = [f'{words}: {counts[fit]}' for fit, words in ways.items() if counts[fit]]
+        return [f'{self.name}: EXIF turns {counted(len(self.fits), "photograph")} '
+                f'({"; ".join(parts)})']
 
 # %% ../nbs/00_data.ipynb #extra-labels
 def read_extra_labels(path, ids):
@@ -1075,7 +1124,8 @@ def open_devkit(root, split) -> VocDataset:
     listed, name = devkit_list(root, split), f'{root.name} {split}'
     images, masks = files_by_id(root / 'JPEGImages', SUFFIXES), devkit_masks(root)
     ids = read_list(listed, images)
-    image_files = {id: one_file(images, id, root / f'JPEGImages/{id}.jpg') for id in ids}
+    expected = root / f'JPEGImages/*{usual_suffix(images)}'  # of an image that is missing
+    image_files = {id: one_file(images, id, expected.with_stem(id)) for id in ids}
     mask_files = {id: one_file(masks, id, root / f'SegmentationClass/{id}.png') for id in ids}
     turned = Turned(name, ids, image_files.get, mask_files.get)
 
@@ -1314,7 +1364,7 @@ def check_sets(
     damage = problems[problems.kind != 'labels']
     if len(damage):
         raise ValueError(
-            f'{len(damage)} files are damaged or missing:\n' + '\n'.join(damage.problem))
+            f'damaged or missing: {counted(len(damage), "file")}\n' + '\n'.join(damage.problem))
     return problems
 
 # %% ../nbs/00_data.ipynb #describe
@@ -1323,7 +1373,7 @@ def describe(data: VocDataset) -> dict:  # a line of `scores.json`
     pixels = data.stats.height * data.stats.width
     return {
         'images': len(data), 'labels known': data.labels is not None,
-        'megapixels': pixels.sum() / 1e6,
+        'megapixels': float(pixels.sum() / 1e6),
     }
 
 # %% ../nbs/00_data.ipynb #plot-classes
@@ -1363,6 +1413,7 @@ def show_class(
     axes,  # two matplotlib axes, one above the other
     name: str,  # the class, above the image
     sample: Sample | None,  # None: no image shows the class
+    width: float = 1.75,  # inches for the title
 ) -> None:
     "An image of a class and its mask below it; in words, what of both is missing."
     for ax, anchor in zip(axes, 'SN', strict=True):  # the image stands on its mask
@@ -1375,7 +1426,7 @@ def show_class(
         return
     names = [] if sample.labels is None else present(sample.labels)
     others = ', '.join(n for n in names if n != name)
-    image.set_title('\n+ '.join(w for w in (name, fill(others, 24)) if w), fontsize=9)
+    image.set_title(in_lines(f'{name}\n+ {others}' if others else name, width), fontsize=9)
     image.imshow(sample.image, interpolation='antialiased')
     if sample.mask is None:
         mask.text(s='mask unknown', transform=mask.transAxes, **middle)
@@ -1386,18 +1437,20 @@ def show_class(
 def show_classes(
     data: VocDataset,  # labels must be known
     cols: int = 5,  # classes in a row
-    size: float = 1.75,  # inches of a picture's width; less where `cols` would not fit on a page
+    size: float = 1.8,  # inches of a picture's width; less where `cols` would not fit on a page
 ):  # the matplotlib figure
     "An image of every class that shows it best, and its mask below it."
     import matplotlib.pyplot as plt
     best = {name: class_image(data, name) for name in VOC_CLASSES}
     rows, size = -(-len(VOC_CLASSES) // cols), min(size, PAGE / cols)
-    fig, axes = plt.subplots(2 * rows, cols, figsize=(size * cols, size * 1.65 * rows),
+    fig, axes = plt.subplots(2 * rows, cols, figsize=(size * cols, (1.45 * size + .6) * rows),
                              squeeze=False, layout='constrained')
     fig.get_layout_engine().set(w_pad=.02, h_pad=.02, hspace=0, wspace=0)
     places = axes.reshape(rows, 2, cols).transpose(0, 2, 1).reshape(-1, 2)
     for pair, (name, id) in zip(places, best.items(), strict=False):
-        show_class(pair, name, None if id is None else data[id])
+        show_class(pair, name, None if id is None else data[id], size - .1)
+        above = pair[0].get_title()
+        pair[0].set_title(f'\n{above}', fontsize=9)  # far from the mask above, near to its picture
     for ax in places[len(VOC_CLASSES):].ravel(): ax.axis('off')
     return fig
 
@@ -1452,7 +1505,7 @@ def plot_sizes(
                                            color=OKABE_ITO[0])
     ax.legend(handles, words, title='images', loc='center left', bbox_to_anchor=(1, .5),
               labelspacing=1.3)
-    ax.set(title=f'{len(stats)} images, {len(count)} sizes', aspect='equal',
+    ax.set(title=f'{counted(len(stats), "image")}, {counted(len(count), "size")}', aspect='equal',
            xlabel='width (pixels)', ylabel='height (pixels)')
     ax.margins(.15)
     return ax

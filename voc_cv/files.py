@@ -46,6 +46,14 @@ def some(
     shown = [text if len(text) <= 200 else f'{text[:200]} ...' for text in map(str, items[:most])]
     return ', '.join(shown) + (f' and {more} more' if more > 0 else '')
 
+# %% ../nbs/files.ipynb #counted
+def counted(
+    n: int,  # how many
+    what: str,  # one of them; its plural has an s
+) -> str:
+    "A number of things in words."
+    return f'{n} {what}' if n == 1 else f'{n} {what}s'
+
 # %% ../nbs/files.ipynb #check-array
 def check_array(
     value,  # anything
@@ -492,4 +500,4 @@ def add_scores(
     scores = dict(sorted((read_scores(out) | {stage: plain}).items()))
     with replacing(Path(out) / 'scores.json') as part:
         part.write_text(json.dumps(scores, indent=1, default=int) + '\n')
-    return pd.DataFrame(plain).T
+    return pd.DataFrame.from_dict(plain, orient='index').reindex([*plain])

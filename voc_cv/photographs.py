@@ -42,7 +42,7 @@ from voc_cv.data import (
     toy_voc,
     voc_palette,
 )
-from .files import alone_in, cache_folder, clear_parts, read_scores, replacing, some
+from .files import alone_in, cache_folder, clear_parts, counted, read_scores, replacing, some
 from .measure import choose_labels
 from .postprocess import POLICIES, apply_policy
 
@@ -919,7 +919,7 @@ figure { margin: 0 } img { width: 100%; height: 190px; object-fit: contain; back
 figcaption { overflow-wrap: anywhere; font-size: 13px } .none { color: #777 }
 </style></head><body>
 <h1>{{ title }}</h1>
-<p>{{ count }} photographs{% if broken %}, {{ broken|length }} could not be read{% endif %}.
+<p>{{ count }}{% if broken %}, {{ broken|length }} could not be read{% endif %}.
 {{ about }}
 <a href="labels.csv">labels.csv</a>, <a href="boxes.csv">boxes.csv</a>{% if pages > 1 %}; page
 {% for n in range(1, pages + 1) %}{% if n == page %}{{ n }} {% else
@@ -967,8 +967,9 @@ def write_pages(
     for n, start in enumerate(range(0, max(1, len(known)), A_PAGE), 1):
         rows = [page_row(*one) for one in results_of(out, known[start:start + A_PAGE])]
         text = template.render(
-            title='What the photographs show', count=len(known), broken=broken if n == 1 else [],
-            about=about, pages=pages, page=n, file=page_file, rows=rows)
+            title='What the photographs show', count=counted(len(known), 'photograph'),
+            broken=broken if n == 1 else [], about=about, pages=pages, page=n, file=page_file,
+            rows=rows)
         with replacing(Path(out) / page_file(n)) as part: part.write_text(text, encoding='utf-8')
     return Path(out) / 'index.html'
 
@@ -1042,8 +1043,8 @@ class Summary(NamedTuple):
     def __str__(self):
         fresh = self.photographs - self.kept - len(self.broken)
         rate = f' ({fresh / self.seconds:.1f} a second)' if fresh else ''
-        parts = [f'{fresh} photographs in {self.seconds:.0f} s{rate}']
-        if self.kept: parts.append(f'{self.kept} were done before')
+        parts = [f'{counted(fresh, "photograph")} in {self.seconds:.0f} s{rate}']
+        if self.kept: parts.append(f'{self.kept} done before')
         if self.broken:
             parts.append(f'{len(self.broken)} could not be read, see {self.out / "broken.csv"}')
         return f"{', '.join(parts)}. Look at {self.out / 'index.html'}"

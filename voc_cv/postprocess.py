@@ -26,7 +26,7 @@ from voc_cv.data import (
     read_mask,
     show_samples,
 )
-from .files import progress, replacing, some
+from .files import counted, progress, replacing, some
 from .measure import confusion_matrix, foreground_dice, show_confusion
 
 # %% ../nbs/04_postprocess.ipynb #class-numbers
@@ -419,8 +419,8 @@ def why_chosen(
     if not scores: return f'The parameters ask for {named(pair)}.'
     best = max(scores, key=lambda p: np.nanmean(scores[p])) if pair == ('none', 0) else pair
     gain = gains(scores, best)
-    by = (f'on {len(gain)} tuning images {named(best)} gained {gain.mean():+.4f} Dice over doing '
-          f'nothing, with a standard error of {standard_error(gain):.4f}')
+    by = (f'on {counted(len(gain), "tuning image")} {named(best)} gained {gain.mean():+.4f} Dice '
+          f'over doing nothing, with a standard error of {standard_error(gain):.4f}')
     if wish != 'best': return f'The parameters ask for {wish}; {by}.'
     if best == ('none', 0): return 'Nothing is done: on the tuning images nothing scored higher.'
     if pair == ('none', 0): return f'Nothing is done: {by}, which is no more than noise.'
@@ -495,6 +495,7 @@ def show_confusions(
         show_confusion(matrix, ax=ax, classes=classes).set_title(title)
     axes[0].collections[0].colorbar.remove()  # one is enough for both
     axes[1].set_ylabel('')
+    fig.get_layout_engine().set(wspace=.1)  # two matrices, not one
     return fig
 
 # %% ../nbs/04_postprocess.ipynb #show-changes

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .data import VOC_CLASSES, VOID, Sample, VocDataset, check_mask
-from .files import map_threads, progress, replacing, some, zeros_and_ones
+from .files import counted, map_threads, progress, replacing, some, zeros_and_ones
 from .measure import dice
 
 # %% ../nbs/06_submit.ipynb #runs
@@ -289,7 +289,7 @@ def row_problem(
     except ValueError as e:
         return str(e)
     twice = claimed_twice(*runs, n_pixels) if kind == 'segmentation' else 0
-    return f'{twice} of the pixels are given to more than one class' if twice else None
+    return f'{counted(twice, "pixel")} given to more than one class' if twice else None
 
 # %% ../nbs/06_submit.ipynb #table-of
 def submission_table(
