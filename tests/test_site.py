@@ -126,6 +126,14 @@ def test_a_code_cell_has_no_directives_and_imports_are_folded():
     assert pages.code({'id': 'imports', 'source': 'import os'}, 'a-i').startswith('<details')
 
 
+def test_headings_that_a_cell_displays_are_no_headings_of_the_page():
+    "Else a model card that a lesson shows stands in the site's menu as a page of its own."
+    card = '# decoder\n\n## Scores\n\n```python\n# how to load it\n```\n\n# end'
+    shown = pages.shown(card)
+    assert [line for line in shown.split('\n') if line[:1] == '#'] == ['# how to load it']
+    assert all(f'{{rubric}} {title}\n' in shown for title in ('decoder', 'Scores', 'end'))
+
+
 @pytest.mark.parametrize('file', [f for f in NOTEBOOKS if not f.endswith('index.ipynb')])
 def test_a_page_shows_every_output(file, tmp_path, monkeypatch):
     "Else figures and values that a lesson speaks of are missing on the site."

@@ -159,6 +159,14 @@ def picture(data, kind, name, folder):
     return f'{name}.{suffix}'
 
 
+def shown(text):
+    "Markdown that a cell displays: its headings are not headings of the page, nor in its menu."
+    parts = re.split(r'(^```.*?^```$)', text, flags=re.M | re.S)
+    for i in range(0, len(parts), 2):  # between them: code, where # begins a comment
+        parts[i] = re.sub(r'^#+ (.+)$', r':::{rubric} \1\n:::', parts[i], flags=re.M)
+    return ''.join(parts)
+
+
 def output(one, name, folder, base):
     "An output of a cell as Markdown; its pictures go to a folder, `base` beside the page."
     plain = '{code-block} none', ':class: output'
@@ -170,7 +178,7 @@ def output(one, name, folder, base):
             file = picture(data[kind], kind, name, folder)
             return f'![Figure of the cell {name}]({base}/{file})'
     if 'text/html' in data: return table(joined(data['text/html']))
-    if 'text/markdown' in data: return joined(data['text/markdown'])
+    if 'text/markdown' in data: return shown(joined(data['text/markdown']))
     return fence(joined(data.get('text/plain', '')), *plain)
 
 
