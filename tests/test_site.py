@@ -138,6 +138,16 @@ def test_a_property_is_not_shown_as_a_call():
     assert '{py:method} split(' in page and 'labels()' not in page
 
 
+def test_a_long_constant_is_shown_in_lines():
+    "Else a reader of the API sees the first eight of VOC's twenty classes."
+    entry = next(e for e in api.read_module('data')[0] if e.name == 'VOC_CLASSES')
+    shown = build.in_lines(entry.value)
+    assert api.ast.literal_eval(shown) == api.ast.literal_eval(entry.value)
+    assert len(entry.value) > 100 >= max(map(len, shown.split('\n')))
+    made = ' + '.join(['f(x)'] * 50)  # by calls, of which nothing is known here
+    assert build.in_lines('255') == '255' and build.in_lines(made) == made
+
+
 def test_a_branch_is_not_led_to_a_function_of_its_name():
     "Else `main`, said of a repository, leads to the command line."
     assert 'main' in api.offered(api.ast.parse((ROOT / 'voc_cv/run.py').read_text()))

@@ -5,7 +5,9 @@
 Nothing is executed, imported or downloaded, and a link that leads nowhere ends it with an error."""
 
 import argparse
+import ast
 import html
+import pprint
 import re
 import shutil
 import subprocess
@@ -76,6 +78,13 @@ def signature(entry):
     return f'{entry.name}({", ".join(words)})'
 
 
+def in_lines(value):
+    "The source of a constant, in lines that fit on a page if it is made of plain values."
+    if len(value) <= 96: return value
+    try: return pprint.pformat(ast.literal_eval(value), width=96, compact=True, sort_dicts=False)
+    except ValueError: return value
+
+
 def described(entry, parent=''):
     "An entry as a directive of Sphinx."
     kind = {'function': 'py:function', 'class': 'py:class', 'value': 'py:data',
@@ -84,7 +93,8 @@ def described(entry, parent=''):
     head = entry.name if entry.what in ('value', 'property') else signature(entry)
     inner = [plain(entry.doc)]
     if entry.value:
-        inner.append(pages.fence(entry.value, '{code-block} python', ':class: lesson', ''))
+        value = in_lines(entry.value)
+        inner.append(pages.fence(value, '{code-block} python', ':class: lesson', ''))
     if any(p.meaning for p in entry.parameters): inner.append(rows(entry.parameters))
     type_of = '' if entry.kind in ('', 'None') else f'<code>{html.escape(entry.kind)}</code>'
     if type_of or entry.gives:
