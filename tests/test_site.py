@@ -124,6 +124,72 @@ def test_a_code_cell_has_no_directives_and_imports_are_folded():
     assert '#|' not in text and ':class: exported' in text and 'def f(x): return x  # `y`' in text
     assert pages.code({'id': 'e', 'source': '#| default_exp a'}, 'a-e') == ''
     assert pages.code({'id': 'imports', 'source': 'import os'}, 'a-i').startswith('<details')
+    folds = [pages.code({'id': f'{i}-imports', 'source': f'import m{i}'}, f'a-{i}') for i in '12']
+    one, text, three = pages.folded([*folds, 'Text', folds[0]])
+    assert text == 'Text' and three == folds[0]
+    assert one.count('<details') == one.count('</details>') == 1 == one.count('(a-2)=')
+    assert one.index('import m1') < one.index('import m2')
+
+
+def test_a_property_is_not_shown_as_a_call():
+    "Else a reader of the API writes `data.labels()` and is told that a table cannot be called."
+    page = build.api_page('data')
+    assert '{py:property} stats\n' in page and '{py:property} labels\n' in page
+    assert '{py:method} split(' in page and 'labels()' not in page
+
+
+def test_a_long_constant_is_shown_in_lines():
+    "Else a reader of the API sees the first eight of VOC's twenty classes."
+    entry = next(e for e in api.read_module('data')[0] if e.name == 'VOC_CLASSES')
+    shown = build.in_lines(entry.value)
+    assert api.ast.literal_eval(shown) == api.ast.literal_eval(entry.value)
+    assert len(entry.value) > 100 >= max(map(len, shown.split('\n')))
+    made = ' + '.join(['f(x)'] * 50)  # by calls, of which nothing is known here
+    assert build.in_lines('255') == '255' and build.in_lines(made) == made
+
+
+def test_a_branch_is_not_led_to_a_function_of_its_name():
+    "Else `main`, said of a repository, leads to the command line."
+    assert 'main' in api.offered(api.ast.parse((ROOT / 'voc_cv/run.py').read_text()))
+    assert 'main' not in build.places()
+
+
+def test_groups_of_columns_are_marked_and_empty_rows_of_a_head_are_left_out():
+    "Else a reader sees which columns belong together only by counting."
+    head = '<tr><th></th><th colspan="2" halign="left">a</th><th halign="left">b</th></tr>'
+    empty = '<tr>\n <th></th>\n <th></th>\n</tr>'
+    shown = pages.table(f'<table><thead>{head}{empty}</thead></table>')
+    spans = ''.join(f'<colgroup span="{n}"></colgroup>' for n in (1, 2, 1))
+    assert f'<table>{spans}\n<thead>{head}</thead>' in shown
+    plain = '<table><thead><tr><th></th><th>a</th></tr></thead></table>'
+    assert plain in pages.table(plain)
+
+
+def test_lines_of_a_message_are_broken_and_those_of_a_table_are_not():
+    "Else the end of an error message, which says what to do, lies beyond the edge of the page."
+    rows = 'head      0.7426   0.7184\ndecoder   0.7938   0.6399'
+    assert ':class: output aligned\n' in pages.worded(rows)
+    long = 'labels: expected True and False, got -1; ' * 4
+    assert ':class: output\n' in pages.worded(long)
+    assert ':class: output\n' in pages.worded(f"'1 2'  expected\n'3'  {long}")
+
+
+def test_functions_in_formulas_stand_apart():
+    "Else n ln n reads as the word nlnn."
+    n, ln, thin = '<mi>n</mi>', '<mi>ln</mi>', '<mspace width="0.167em"/>'
+    assert pages.spaced(n + ln + n) == n + thin + ln + thin + n
+    bracket = '<mo stretchy="false">&#x00028;</mo>'
+    assert pages.spaced(f'<mo>+</mo>{ln}{bracket}') == f'<mo>+</mo>{ln}{bracket}'
+    assert pages.spaced(f'<mo>&#x02202;</mo>{ln}{n}') == f'<mo>&#x02202;</mo>{thin}{ln}{thin}{n}'
+    assert pages.spaced(n + n) == n + n
+
+
+def test_headings_that_a_cell_displays_are_no_headings_of_the_page():
+    "Else a model card that a lesson shows stands in the site's menu as a page of its own."
+    card = '# decoder\n\n## Scores\n\n```python\n# how to load it\n```\n\n# end'
+    shown = pages.shown(card)
+    assert [line for line in shown.split('\n') if line[:1] == '#'] == ['# how to load it']
+    assert all(f'{{rubric}} {title}\n' in shown for title in ('decoder', 'Scores', 'end'))
 
 
 @pytest.mark.parametrize('file', [f for f in NOTEBOOKS if not f.endswith('index.ipynb')])

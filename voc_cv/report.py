@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+# %% ../nbs/report.ipynb #our-imports
 from voc_cv.data import (
     VOC_CLASSES,
     VocDataset,
@@ -38,7 +39,15 @@ from voc_cv.measure import (
     wilson,
 )
 from .photographs import enlarged, painted, within
-from .run import STAGES, read_blocks, read_note, run_section, stage_data, stage_parameters
+from voc_cv.run import (
+    STAGES,
+    read_blocks,
+    read_note,
+    run_section,
+    so_many,
+    stage_data,
+    stage_parameters,
+)
 
 # %% ../nbs/report.ipynb #in-digits
 def in_digits(
@@ -827,7 +836,7 @@ def correction_gallery(
         masks = {name: read_mask(folder / f'{id}.png') for name, folder in folders.items()}
         shots.append(shot(data, id, kind, note, masks))
     n = int((dices.changed > 0).sum())
-    text = f'Of {len(dices)} images {n} changed.'
+    text = f'Of {so_many(len(dices), "image")} {n} changed.'
     return [{'kind': 'head', 'text': 'Before and after'},
             {'kind': 'gallery', 'text': text, 'small': False, 'shots': shots}]
 
@@ -914,7 +923,7 @@ def attack_card(
         net, attack = name.removesuffix(': sure images'), kept.partition(', ')[2]
         row = row | {f'{kept} 95 %': f'{low:.3f} to {high:.3f}'}
         return card('Answers that survive', row, kept,
-                    lines=[f'{net} under {attack}, {row["images"]} images'])
+                    lines=[f'{net} under {attack}, {so_many(row["images"], "image")}'])
     return []
 
 def headline(
@@ -1115,7 +1124,7 @@ def within_budget(
         left_over -= size
         kept.append(block)
     if dropped:
-        text = f'Left out for their size: {dropped} figures, which the notebook has.'
+        text = f'Left out for size: {so_many(dropped, "figure")}, to be seen in the notebook.'
         kept.append(text_block(text))
     return kept, left_over
 

@@ -208,7 +208,10 @@ def read_yaml(
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError,
             RecursionError) as e:
-        why = 'nested too deep' if isinstance(e, RecursionError) else ' '.join(str(e).split())
+        why = ' '.join(str(e).split())
+        if isinstance(e, RecursionError): why = 'nested too deep'
+        if isinstance(e, (LookupError, AttributeError, TypeError)):  # its words are for programmers
+            why = 'it has a value that is not of the kind its tag says, as in !!timestamp x'
         raise ValueError(f'{name}: is no YAML that can be used: {why[:300]}') from e
 
 def write_yaml(
@@ -1301,6 +1304,15 @@ def describe_data(data):
     counts = data.labels.sum().sort_values(ascending=False)
     print('  images per class: ' + ', '.join(f'{name} {n}' for name, n in counts.items()))
 
+# %% ../nbs/run.ipynb #so-many
+def so_many(
+    number: float,  # how many there are
+    what: str,  # the word for one of them
+) -> str:  # number and word
+    "A number and its word: 1 image, 2 images."
+    text = f'{number:g}' if isinstance(number, float) else str(number)
+    return f'{text} {what}' + 's' * (number != 1)
+
 # %% ../nbs/run.ipynb #show-split
 def show_split(root, split, limit=0, seed=0) -> bool:
     "Print what a split is and all that is wrong with it; is it sound?"
@@ -1311,7 +1323,7 @@ def show_split(root, split, limit=0, seed=0) -> bool:
         print(f'\n{split}: {e}')
         return False
     problems = find_problems(data)
-    print(f'\n{data.name}: {len(data)} images')
+    print(f'\n{data.name}: {so_many(len(data), "image")}')
     for row in problems.itertuples():
         print(f'  {row.kind}: {row.Id}: {row.problem}')
     if not problems.kind.ne('labels').any(): describe_data(data)
@@ -1373,7 +1385,7 @@ def check_file(file, data) -> int:
     for row in problems.itertuples():
         print(f'{row.Id} {row.problem}'.strip())
     if len(problems):
-        print(f'{len(problems)} problems')
+        print(so_many(len(problems), 'problem'))
         return 1
     print(f'sound: {2 * len(data)} rows for {data.name}')
     return 0
@@ -1384,7 +1396,7 @@ def score_file(file, data) -> int:
     scores = score_submission(file, data)
     for kind, value in scores.mean().items():
         print(f'{kind:15} {value:.4f}')
-    print(f'{"mean":15} {scores.to_numpy().mean():.4f}   (Dice, {len(scores)} images)')
+    print(f'{"mean":15} {scores.to_numpy().mean():.4f}   (Dice, {so_many(len(scores), "image")})')
     return 0
 
 # %% ../nbs/run.ipynb #add-shared

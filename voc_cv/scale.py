@@ -49,6 +49,7 @@ from voc_cv.run import (
     remove_files,
     resolve,
     shorten,
+    so_many,
     stage_key,
     stages_with,
     usual_params,
@@ -783,7 +784,7 @@ def draw_points(
     for x, y in zip(points.score, points.row, strict=True):
         if label: continue
         ax.annotate(f'{x:.4g}', (x, y), (0, 5), textcoords='offset points', ha='center',
-                    fontsize=8)
+                    fontsize=9)
 
 # %% ../nbs/scale.ipynb #show-sweep-all
 def show_sweep(
@@ -823,7 +824,8 @@ th:first-child, td:first-child { text-align: left; white-space: nowrap }
 b { background: #d9f0e6; padding: 0 .3em } svg { max-width: 100%; height: auto }
 </style></head><body>
 <h1>{{ title }}</h1>
-<p>{{ runs }} runs{% if score %}; the figure that matters is {{ score }}{% endif %}.
+<p>{{ runs }} run{{ '' if runs == 1 else 's' }}{% if score %}; the figure that matters is
+{{ score }}{% endif %}.
 The best values are marked.</p>
 {{ picture }}
 {% for head, table in tables %}<h2>{{ head }}</h2>
@@ -939,10 +941,11 @@ def check_resources(
     "Say what there is; refuse what one machine alone will never have."
     alive = [node['Resources'] for node in nodes if node['Alive']]
     total = {name: sum(has.get(name, 0) for has in alive) for name in wanted}
-    say(f'Ray at {address}: {len(alive)} machines with {total["CPU"]:g} cores and '
-        f'{total["GPU"]:g} GPUs; {wanted["CPU"]:g} cores and {wanted["GPU"]:g} GPUs each time')
+    asked = f'{so_many(wanted["CPU"], "core")} and {so_many(wanted["GPU"], "GPU")}'
+    say(f'Ray at {address}: {so_many(len(alive), "machine")} with {so_many(total["CPU"], "core")} '
+        f'and {so_many(total["GPU"], "GPU")}; {asked} each time')
     if any(all(has.get(n, 0) >= most for n, most in wanted.items()) for has in alive): return
-    lacking = f'no machine has {wanted["CPU"]:g} cores and {wanted["GPU"]:g} GPUs'
+    lacking = f'no machine has {asked}'
     if address == 'local': raise ValueError(f'ray: {lacking}; ask for less')
     say(f'{lacking} now; waiting for one that the cluster may get')
 
@@ -1124,12 +1127,13 @@ def run_sweep(
     it, say = prepare(file, root, out, overrides, only, stages, nbs), silence if quiet else log
     said = f'in {it.out}; what each is doing, its run.log says'
     if ray:
-        say(f'{len(it.plans)} runs {said}')
+        say(f'{so_many(len(it.plans), "run")} {said}')
         outcomes = make_all_by_ray(it.tasks, it.commands, it.out, ray, cpus, gpus, say)
     else:
         jobs = jobs or usual_jobs()
         threads = share_cores(jobs).get('OMP_NUM_THREADS') or os.cpu_count()
-        say(f'{len(it.plans)} runs, {jobs} at a time, of {threads} threads each, {said}')
+        say(f'{so_many(len(it.plans), "run")}, {jobs} at a time, '
+            f'of {threads} threads each, {said}')
         outcomes = make_all(it.tasks, it.commands, it.out, jobs, say)
     return finish_sweep(it, outcomes, say)
 

@@ -35,7 +35,7 @@ class Entry:
     "A name that a module offers."
     name: str
     module: str  # 'data', ...
-    what: str  # 'function', 'class' or 'value'
+    what: str  # 'function', 'class', 'value' or, of a class, 'property'
     doc: str = ''
     parameters: list = field(default_factory=list)
     kind: str = ''  # the annotation of what it returns
@@ -104,7 +104,10 @@ def function_entry(node, module, notes):
     gives = notes.get(head, '') if head not in inputs or node.lineno == head else ''
     kind = ast.unparse(node.returns) if node.returns else ''
     doc = ast.get_docstring(node) or ''
-    return Entry(node.name, module, 'function', doc, parameters(node, notes), kind, gives)
+    made = [part.attr if isinstance(part, ast.Attribute) else getattr(part, 'id', '')
+            for part in node.decorator_list]
+    what = 'property' if {*made} & {'property', 'cached_property'} else 'function'
+    return Entry(node.name, module, what, doc, parameters(node, notes), kind, gives)
 
 
 def class_entry(node, module, notes):

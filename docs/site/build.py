@@ -5,7 +5,9 @@
 Nothing is executed, imported or downloaded, and a link that leads nowhere ends it with an error."""
 
 import argparse
+import ast
 import html
+import pprint
 import re
 import shutil
 import subprocess
@@ -47,6 +49,7 @@ def places():
             taken[entry.name] = taken.get(entry.name, 0) + 1
             found[entry.name] = f'voc_cv.{module}.{entry.name}'
     known = {name: place for name, place in found.items() if taken[name] == 1 and len(name) > 3}
+    known.pop('main', '')  # in backticks it is a branch of a repository
     known |= {f'voc_cv.{module}': f'/api/{module}' for module in api.modules()}
     stages = [path.stem for path in ROOT.glob('nbs/[0-9]*.ipynb')]
     return known | {stage: f'/nbs/{stage}' for stage in stages}
@@ -75,14 +78,23 @@ def signature(entry):
     return f'{entry.name}({", ".join(words)})'
 
 
+def in_lines(value):
+    "The source of a constant, in lines that fit on a page if it is made of plain values."
+    if len(value) <= 96: return value
+    try: return pprint.pformat(ast.literal_eval(value), width=96, compact=True, sort_dicts=False)
+    except ValueError: return value
+
+
 def described(entry, parent=''):
     "An entry as a directive of Sphinx."
-    kind = {'function': 'py:function', 'class': 'py:class', 'value': 'py:data'}[entry.what]
-    if parent: kind = 'py:method'
-    head = entry.name if entry.what == 'value' else signature(entry)
+    kind = {'function': 'py:function', 'class': 'py:class', 'value': 'py:data',
+            'property': 'py:property'}[entry.what]
+    if parent and entry.what == 'function': kind = 'py:method'
+    head = entry.name if entry.what in ('value', 'property') else signature(entry)
     inner = [plain(entry.doc)]
     if entry.value:
-        inner.append(pages.fence(entry.value, '{code-block} python', ':class: lesson', ''))
+        value = in_lines(entry.value)
+        inner.append(pages.fence(value, '{code-block} python', ':class: lesson', ''))
     if any(p.meaning for p in entry.parameters): inner.append(rows(entry.parameters))
     type_of = '' if entry.kind in ('', 'None') else f'<code>{html.escape(entry.kind)}</code>'
     if type_of or entry.gives:
@@ -158,6 +170,8 @@ def write_pages():
     for picture in [*ROOT.glob('docs/*.jpg'), *ROOT.glob('docs/*.png'), *ROOT.glob('docs/*.svg')]:
         shutil.copy(picture, target / 'docs')
     shutil.copy(Path(__file__).parent / 'conf.py', target)
+    (target / '_templates').mkdir()
+    shutil.copy(Path(__file__).parent / 'search.html', target / '_templates')
     (target / '_static').mkdir()
     for name in ('site.css', 'favicon.svg'):
         shutil.copy(Path(__file__).parent / name, target / '_static')

@@ -12,9 +12,10 @@ html_title = 'voc_cv'
 html_favicon = '_static/favicon.svg'
 html_css_files = ['site.css']
 html_static_path = ['_static']
+templates_path = ['_templates']
 html_show_sphinx = False
 html_copy_source = False
-pygments_style = 'friendly'
+pygments_style = 'default'  # unlike friendly, each colour stands out enough
 pygments_dark_style = 'monokai'
 toc_object_entries_show_parents = 'hide'
 python_display_short_literal_types = True
@@ -25,3 +26,14 @@ html_theme_options = {
     'top_of_page_buttons': [],
     'footer_icons': [],
 }
+
+
+def mark_short_words(app, doctree):
+    "Code of a word or two in a text is not broken, for a line must not end after --."
+    from docutils import nodes
+    for word in doctree.findall(nodes.literal):
+        if len(word.astext()) <= 18: word['classes'].append('short')
+
+
+def setup(app):
+    app.connect('doctree-read', mark_short_words)

@@ -11,12 +11,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = 'https://github.com/voc-cv/voc_cv/blob/main'
+FOLD = '<details class="imports"><summary>Imports</summary>\n\n'
+END = '\n\n</details>'
 BLOCK = r'(?P<block>^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[^\n]*$)'
 TICKS = r'(?P<code>(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))'
 TARGET = (r'(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(\s*'
           r'(?P<to>[^()\s]+(?:\([^()]*\))?)(?P<title>(?:\s+"[^"]*")?)\)')
 CODE = re.compile(f'{BLOCK}|{TICKS}', re.S | re.M)
 LINK = re.compile(rf'{BLOCK}|(?<!\\){TARGET}|{TICKS}', re.S | re.M)
+NAMED = r'(?=<mi>[a-z]{2,}</mi>)'  # what has a name of several letters: ln, log, sin
+FACTOR = r'</m(?:i|n|row|frac|sub|sup|sqrt)>|<mo[^>]*>&#x0(?:0029|2202);</mo>'  # ... ), the round d
 MATH = re.compile(r'\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?![\d\w])', re.S)
 
 
@@ -77,11 +81,18 @@ def anchors(text):
     return found
 
 
+def spaced(text):
+    "MathML with the thin space around ln, log and their like that TeX sets, and MathML does not."
+    thin = '<mspace width="0.167em"/>'
+    text = re.sub(f'({FACTOR}){NAMED}', rf'\1{thin}', text)
+    return re.sub(r'(<mi>[a-z]{2,}</mi>)(?=<m(?!o\b))', rf'\1{thin}', text)
+
+
 def as_mathml(found):
     "A formula of TeX as MathML, which browsers show by themselves."
     from latex2mathml.converter import convert
     block = found[1] is not None
-    text = convert(found[1] or found[2], display='block' if block else 'inline')
+    text = spaced(convert(found[1] or found[2], display='block' if block else 'inline'))
     for mark in '*_`$[]': text = text.replace(mark, f'&#{ord(mark)};')
     return f'\n\n<div class="formula">{text}</div>\n\n' if block else text
 
@@ -141,12 +152,23 @@ def joined(lines):
     return lines if isinstance(lines, str) else ''.join(lines)
 
 
+def grouped(text):
+    "A table with its groups of columns marked, where the first line of its head names some."
+    first = re.search(r'<thead>\s*<tr[^>]*>(.*?)</tr>', text, re.S)
+    heads = re.findall(r'<th\b([^>]*)>', first[1]) if first else []
+    if not any('halign' in head for head in heads): return text
+    spans = [re.search(r'colspan="(\d+)"', head) for head in heads]
+    columns = [f'<colgroup span="{span[1] if span else 1}"></colgroup>' for span in spans]
+    return text.replace('<thead>', ''.join(columns) + '\n<thead>', 1)
+
+
 def table(text):
     "A table of pandas without its own look; a styled one keeps its colours."
     text = re.sub(r'<style scoped>.*?</style>', '', text, flags=re.S)
     text = text.replace(' border="1"', '')
+    text = re.sub(r'<tr>\s*(?:<th></th>\s*)+</tr>', '', text)  # a row of names that are empty
     text = re.sub(r'\n\s*\n', '\n', text)
-    return f'<div class="output wide">\n{text.strip()}\n</div>'
+    return f'<div class="output wide">\n{grouped(text).strip()}\n</div>'
 
 
 def picture(data, kind, name, folder):
@@ -159,10 +181,30 @@ def picture(data, kind, name, folder):
     return f'{name}.{suffix}'
 
 
+def shown(text):
+    "Markdown that a cell displays, in a box; its headings are none of the page, nor in its menu."
+    parts = re.split(r'(^```.*?^```$)', text, flags=re.M | re.S)
+    for i in range(0, len(parts), 2):  # between them: code, where # begins a comment
+        parts[i] = re.sub(r'^#+ (.+)$', r':::{rubric} \1\n:::', parts[i], flags=re.M)
+    return '::::{container} shown\n' + ''.join(parts) + '\n::::'
+
+
+def aligned(text):
+    "Whether a text is a table that fits on a page, whose lines must not be broken."
+    lines = text.strip('\n').split('\n')
+    gaps = sum(bool(re.search(r'\S {2,}\S', line)) for line in lines)
+    return len(lines) > 1 and 2 * gaps >= len(lines) and max(map(len, lines)) <= 100
+
+
+def worded(text):
+    "A text that a cell gives; its lines are broken where they are longer than the page is wide."
+    look = ':class: output aligned' if aligned(text) else ':class: output'
+    return fence(text, '{code-block} none', look)
+
+
 def output(one, name, folder, base):
     "An output of a cell as Markdown; its pictures go to a folder, `base` beside the page."
-    plain = '{code-block} none', ':class: output'
-    if one['output_type'] == 'stream': return fence(joined(one['text']), *plain)
+    if one['output_type'] == 'stream': return worded(joined(one['text']))
     if one['output_type'] == 'error': raise ValueError(f'{name}: the notebook holds an error')
     data = one['data']
     for kind in ('image/svg+xml', 'image/jpeg', 'image/png'):
@@ -170,8 +212,8 @@ def output(one, name, folder, base):
             file = picture(data[kind], kind, name, folder)
             return f'![Figure of the cell {name}]({base}/{file})'
     if 'text/html' in data: return table(joined(data['text/html']))
-    if 'text/markdown' in data: return joined(data['text/markdown'])
-    return fence(joined(data.get('text/plain', '')), *plain)
+    if 'text/markdown' in data: return shown(joined(data['text/markdown']))
+    return worded(joined(data.get('text/plain', '')))
 
 
 def code(cell, anchor):
@@ -183,7 +225,17 @@ def code(cell, anchor):
     look = ':class: exported' if public else ':class: lesson'
     block = f'({anchor})=\n' + fence(text, '{code-block} python', look, '')
     if not cell['id'].endswith('imports') or cell['id'].startswith('elsewhere'): return block
-    return f'<details class="imports"><summary>Imports</summary>\n\n{block}\n\n</details>'
+    return f'{FOLD}{block}{END}'
+
+
+def folded(parts):
+    "The parts of a page with imports that follow each other folded into one."
+    found: list = []
+    for part in parts:
+        if found and part.startswith(FOLD) and found[-1].endswith(END):
+            found[-1] = found[-1].removesuffix(END) + '\n\n' + part.removeprefix(FOLD)
+        else: found.append(part)
+    return found
 
 
 def attached(cell, text, folder, base):
@@ -221,4 +273,4 @@ def notebook_page(file, pages, known, target):
             for i, one in enumerate(many):
                 parts.append(output(one, cell['id'] + (f'-{i}' if i else ''), folder, base))
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text('\n\n'.join(filter(None, parts)) + '\n', encoding='utf-8')
+    target.write_text('\n\n'.join(folded(filter(None, parts))) + '\n', encoding='utf-8')
