@@ -48,11 +48,12 @@ def some(
 
 # %% ../nbs/files.ipynb #counted
 def counted(
-    n: int,  # how many
+    n: float,  # how many
     what: str,  # one of them; its plural has an s
 ) -> str:
     "A number of things in words."
-    return f'{n} {what}' if n == 1 else f'{n} {what}s'
+    number = f'{n:g}' if isinstance(n, float) else n
+    return f'{number} {what}' if n == 1 else f'{number} {what}s'
 
 # %% ../nbs/files.ipynb #check-array
 def check_array(

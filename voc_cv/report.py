@@ -29,7 +29,7 @@ from voc_cv.data import (
     read_mask,
     voc_palette,
 )
-from .files import map_threads, read_scores, replacing
+from .files import counted, map_threads, read_scores, replacing
 from voc_cv.measure import (
     average_precision,
     class_scores,
@@ -44,7 +44,6 @@ from voc_cv.run import (
     read_blocks,
     read_note,
     run_section,
-    so_many,
     stage_data,
     stage_parameters,
 )
@@ -836,7 +835,7 @@ def correction_gallery(
         masks = {name: read_mask(folder / f'{id}.png') for name, folder in folders.items()}
         shots.append(shot(data, id, kind, note, masks))
     n = int((dices.changed > 0).sum())
-    text = f'Of {so_many(len(dices), "image")} {n} changed.'
+    text = f'Of {counted(len(dices), "image")} {n} changed.'
     return [{'kind': 'head', 'text': 'Before and after'},
             {'kind': 'gallery', 'text': text, 'small': False, 'shots': shots}]
 
@@ -923,7 +922,7 @@ def attack_card(
         net, attack = name.removesuffix(': sure images'), kept.partition(', ')[2]
         row = row | {f'{kept} 95 %': f'{low:.3f} to {high:.3f}'}
         return card('Answers that survive', row, kept,
-                    lines=[f'{net} under {attack}, {so_many(row["images"], "image")}'])
+                    lines=[f'{net} under {attack}, {counted(row["images"], "image")}'])
     return []
 
 def headline(
@@ -1124,7 +1123,7 @@ def within_budget(
         left_over -= size
         kept.append(block)
     if dropped:
-        text = f'Left out for size: {so_many(dropped, "figure")}, to be seen in the notebook.'
+        text = f'Left out for size: {counted(dropped, "figure")}, to be seen in the notebook.'
         kept.append(text_block(text))
     return kept, left_over
 

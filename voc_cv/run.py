@@ -30,6 +30,7 @@ from pathlib import Path
 from voc_cv.files import (
     alone_in,
     clear_parts,
+    counted,
     die_with_parent,
     digest,
     file_digest,
@@ -1304,15 +1305,6 @@ def describe_data(data):
     counts = data.labels.sum().sort_values(ascending=False)
     print('  images per class: ' + ', '.join(f'{name} {n}' for name, n in counts.items()))
 
-# %% ../nbs/run.ipynb #so-many
-def so_many(
-    number: float,  # how many there are
-    what: str,  # the word for one of them
-) -> str:  # number and word
-    "A number and its word: 1 image, 2 images."
-    text = f'{number:g}' if isinstance(number, float) else str(number)
-    return f'{text} {what}' + 's' * (number != 1)
-
 # %% ../nbs/run.ipynb #show-split
 def show_split(root, split, limit=0, seed=0) -> bool:
     "Print what a split is and all that is wrong with it; is it sound?"
@@ -1323,7 +1315,7 @@ def show_split(root, split, limit=0, seed=0) -> bool:
         print(f'\n{split}: {e}')
         return False
     problems = find_problems(data)
-    print(f'\n{data.name}: {so_many(len(data), "image")}')
+    print(f'\n{data.name}: {counted(len(data), "image")}')
     for row in problems.itertuples():
         print(f'  {row.kind}: {row.Id}: {row.problem}')
     if not problems.kind.ne('labels').any(): describe_data(data)
@@ -1385,7 +1377,7 @@ def check_file(file, data) -> int:
     for row in problems.itertuples():
         print(f'{row.Id} {row.problem}'.strip())
     if len(problems):
-        print(so_many(len(problems), 'problem'))
+        print(counted(len(problems), 'problem'))
         return 1
     print(f'sound: {2 * len(data)} rows for {data.name}')
     return 0
@@ -1396,7 +1388,7 @@ def score_file(file, data) -> int:
     scores = score_submission(file, data)
     for kind, value in scores.mean().items():
         print(f'{kind:15} {value:.4f}')
-    print(f'{"mean":15} {scores.to_numpy().mean():.4f}   (Dice, {so_many(len(scores), "image")})')
+    print(f'{"mean":15} {scores.to_numpy().mean():.4f}   (Dice, {counted(len(scores), "image")})')
     return 0
 
 # %% ../nbs/run.ipynb #add-shared

@@ -25,7 +25,7 @@ from pathlib import Path
 
 # %% ../nbs/scale.ipynb #our-imports
 from .data import PAGE, plot_style
-from .files import alone_in, digest, read_scores, replacing, some
+from .files import alone_in, counted, digest, read_scores, replacing, some
 from voc_cv.run import (
     STAGES,
     all_parameters,
@@ -49,7 +49,6 @@ from voc_cv.run import (
     remove_files,
     resolve,
     shorten,
-    so_many,
     stage_key,
     stages_with,
     usual_params,
@@ -941,9 +940,9 @@ def check_resources(
     "Say what there is; refuse what one machine alone will never have."
     alive = [node['Resources'] for node in nodes if node['Alive']]
     total = {name: sum(has.get(name, 0) for has in alive) for name in wanted}
-    asked = f'{so_many(wanted["CPU"], "core")} and {so_many(wanted["GPU"], "GPU")}'
-    say(f'Ray at {address}: {so_many(len(alive), "machine")} with {so_many(total["CPU"], "core")} '
-        f'and {so_many(total["GPU"], "GPU")}; {asked} each time')
+    asked = f'{counted(wanted["CPU"], "core")} and {counted(wanted["GPU"], "GPU")}'
+    say(f'Ray at {address}: {counted(len(alive), "machine")} with {counted(total["CPU"], "core")} '
+        f'and {counted(total["GPU"], "GPU")}; {asked} each time')
     if any(all(has.get(n, 0) >= most for n, most in wanted.items()) for has in alive): return
     lacking = f'no machine has {asked}'
     if address == 'local': raise ValueError(f'ray: {lacking}; ask for less')
@@ -1127,12 +1126,12 @@ def run_sweep(
     it, say = prepare(file, root, out, overrides, only, stages, nbs), silence if quiet else log
     said = f'in {it.out}; what each is doing, its run.log says'
     if ray:
-        say(f'{so_many(len(it.plans), "run")} {said}')
+        say(f'{counted(len(it.plans), "run")} {said}')
         outcomes = make_all_by_ray(it.tasks, it.commands, it.out, ray, cpus, gpus, say)
     else:
         jobs = jobs or usual_jobs()
         threads = share_cores(jobs).get('OMP_NUM_THREADS') or os.cpu_count()
-        say(f'{so_many(len(it.plans), "run")}, {jobs} at a time, '
+        say(f'{counted(len(it.plans), "run")}, {jobs} at a time, '
             f'of {threads} threads each, {said}')
         outcomes = make_all(it.tasks, it.commands, it.out, jobs, say)
     return finish_sweep(it, outcomes, say)
