@@ -1372,20 +1372,21 @@ def fit_masks(
     keras.utils.set_random_seed(seed)
     transform = transform or wild(model.input_shape[1])
     adam = keras_optimizer(optimizer, schedule, lr, -(-len(fit) // batch) * epochs)
-    counts, cost = PixelCounts(), named_loss(loss, weights)
-    learner, pixel_loss = model, 'loss'
-    model.compile(adam, cost, metrics=[counts])
+    cost, judged = named_loss(loss, weights), PixelCounts()
+    model.compile(adam, cost, metrics=[judged])
+    learner, seen, pixel_loss = model, judged, 'loss'
     if labels:
-        learner, pixel_loss = with_labels(model), f'{model.output_names[0]}_loss'
-        learner.compile(adam, [cost, presence_loss], [1, labels], [[counts], []])
-    def figures(): return overlap(ops.convert_to_numpy(counts.counts))
+        learner, seen = with_labels(model), PixelCounts()
+        pixel_loss = f'{model.output_names[0]}_loss'
+        learner.compile(adam, [cost, presence_loss], [1, labels], [[seen], []])
+    def figures(counts): return overlap(ops.convert_to_numpy(counts.counts))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
         data = augment_dataset(fit, transform, seed, epoch)
         parts = Batches(data, order, batch, workers, labels > 0)
         done = learner.fit(parts, shuffle=False, verbose=0).history[pixel_loss][0]
-        return {'loss': done, **figures()}
-    score = held_back_score(model, tune, batch, workers, figures)
+        return {'loss': done, **figures(seen)}
+    score = held_back_score(model, tune, batch, workers, partial(figures, judged))
     snapshot, restore = keras_weights(model)
     return fit_best(epochs, run_epoch, score, 'tune mIoU', snapshot, restore,
                     model.name, patience, checkpoint, keras_state(learner))
