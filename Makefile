@@ -3,7 +3,7 @@
 # make run DATA=folder segmenter=M detector=D  with pretrained models: hub ids or local folders (a detector also as .onnx)
 # make test                         everything that CI checks
 # make soak                         kills, full disks, hostile and random files, a quarter of an hour
-# make setup                        .venv with everything in it, two to three minutes
+# make setup                        .venv with everything in it, 80 seconds to three minutes
 # make lint                         its quick part: form, lint and types, half a minute
 # make lab                          the notebooks in JupyterLab
 # make site                         the site of all notebooks, guides and modules, in build/site/html
@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# of the tests; one more than two cores have, for a process that waits leaves its core to another
+WORKERS ?= 3
 
 # values reach the shell as variables of its own, never as text of the command
 run: export RUN_DATA = $(value DATA)
@@ -23,7 +25,7 @@ run: $(VENV)/ready
 	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $${RUN_DETECTOR:+-p "detector=$$RUN_DETECTOR"} $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(VENV)/ready
 
