@@ -42,7 +42,9 @@ def figures(scores: dict) -> list:
     for stage, lines in scores.items():
         for line, columns in lines.items():
             for score, value in columns.items():
-                if not isinstance(value, (int, float)) or score == 'images':
+                if isinstance(value, bool) or score == 'images':
+                    continue
+                if not isinstance(value, (int, float)):
                     continue
                 ends = re.fullmatch(r'(\S+) to (\S+)', str(columns.get(f'{score} 95 %', '')))
                 low, high = map(float, ends.groups()) if ends else (None, None)

@@ -1349,6 +1349,21 @@ def with_labels(
     means = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(coarse))
     return keras.Model(model.input, [model.output, layers.Dense(20, dtype='float32')(means)])
 
+# %% ../nbs/03_segment.ipynb #made-ready
+def made_ready(
+    model: keras.Model,  # float (N,S,S,3) -> logits (N,S,S,21); compiled here
+    optimizer,
+    loss,  # (truth, logits) -> a number, of pixels
+    labels: float = 0.,  # weight of the loss of `with_labels`; 0: that question is not asked
+) -> tuple:  # the model that learns, its `PixelCounts`, its loss' name; the `PixelCounts` of `model`
+    "Compile a model, and what learns in its place if it is to say what an image shows, too."
+    judged = PixelCounts()
+    model.compile(optimizer, loss, metrics=[judged])
+    if not labels: return model, judged, 'loss', judged
+    learner, seen = with_labels(model), PixelCounts()
+    learner.compile(optimizer, [loss, presence_loss], [1, labels], [[seen], []])
+    return learner, seen, f'{model.output_names[0]}_loss', judged
+
 # %% ../nbs/03_segment.ipynb #fit-unet
 def fit_masks(
     model: keras.Model,  # float (N,S,S,3) in 0..1 -> logits (N,S,S,21)
@@ -1372,13 +1387,7 @@ def fit_masks(
     keras.utils.set_random_seed(seed)
     transform = transform or wild(model.input_shape[1])
     adam = keras_optimizer(optimizer, schedule, lr, -(-len(fit) // batch) * epochs)
-    cost, judged = named_loss(loss, weights), PixelCounts()
-    model.compile(adam, cost, metrics=[judged])
-    learner, seen, pixel_loss = model, judged, 'loss'
-    if labels:
-        learner, seen = with_labels(model), PixelCounts()
-        pixel_loss = f'{model.output_names[0]}_loss'
-        learner.compile(adam, [cost, presence_loss], [1, labels], [[seen], []])
+    learner, seen, pixel_loss, judged = made_ready(model, adam, named_loss(loss, weights), labels)
     def figures(counts): return overlap(ops.convert_to_numpy(counts.counts))
     def run_epoch(epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(fit))
