@@ -1355,7 +1355,7 @@ def made_ready(
     optimizer,
     loss,  # (truth, logits) -> a number, of pixels
     labels: float = 0.,  # weight of the loss of `with_labels`; 0: that question is not asked
-) -> tuple:  # the model that learns, its `PixelCounts`, its loss' name; the `PixelCounts` of `model`
+) -> tuple:  # what learns, its `PixelCounts`, its loss' name; the `PixelCounts` of `model`
     "Compile a model, and what learns in its place if it is to say what an image shows, too."
     judged = PixelCounts()
     model.compile(optimizer, loss, metrics=[judged])
