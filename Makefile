@@ -12,8 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# of the tests; one more than two cores have, for a process that waits leaves its core to another
-WORKERS ?= 3
+WORKERS ?= 2
 
 # values reach the shell as variables of its own, never as text of the command
 run: export RUN_DATA = $(value DATA)
