@@ -12,7 +12,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-WORKERS ?= 2
 
 # values reach the shell as variables of its own, never as text of the command
 run: export RUN_DATA = $(value DATA)
@@ -24,7 +23,7 @@ run: $(VENV)/ready
 	$(BIN)/voc_cv run $${RUN_DATA:+--root "$$RUN_DATA"} $${RUN_PARAMS:+--params "$$RUN_PARAMS"} $${RUN_OUT:+--out "$$RUN_OUT"} $${RUN_SEGMENTER:+-p "segmenter=$$RUN_SEGMENTER"} $${RUN_DETECTOR:+-p "detector=$$RUN_DETECTOR"} $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest tests -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(VENV)/ready
 

@@ -18,10 +18,10 @@ from ideas import about, parser, show_and_keep
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from voc_cv.classify import ask, combine, log_odds, pool_weights
+from voc_cv.classify import ask, combine, evidence, log_odds, pool_weights
 from voc_cv.data import VOC_CLASSES, open_voc, progress
 from voc_cv.measure import F1S, bootstrap, choose_labels, interval, label_metrics, tune_thresholds
-from voc_cv.nets import label_table, load_pixel_scores, to_squares
+from voc_cv.nets import label_table, load_pixel_scores
 
 LEAST = 30  # positives that a class must have for a calibration of its own
 FOLDS = 5
@@ -71,17 +71,23 @@ def log_loss(y, p):
     return -np.where(y, np.log(p), np.log(1 - p)).mean()
 
 
+def area(logits, table, height, width):
+    "The share of an image that a segmenter gives to each class, as `surest_pixel` its surest."
+    share = logits[:, :height, :width].softmax(0).mean((1, 2)).cpu().numpy()
+    row = np.zeros(len(VOC_CLASSES) + 1)
+    np.add.at(row, table[: len(share)], share)
+    return row[1:]
+
+
 def areas(data, name, scale):
-    "The share of each image that a segmenter gives to each class, float (N,20)."
+    "The `area` of each class in each image, float (N,20)."
     scores, size, config = load_pixel_scores(name)
-    table, rows = label_table(config.id2label), np.zeros((len(data), len(VOC_CLASSES) + 1))
-    for row, id in zip(rows, progress(data.ids, f'Areas in {data.name}'), strict=True):
-        squares, (inside,) = to_squares([data.read_image(id)], size, scale, enlarge=False)
-        logits = scores(squares)[0]
-        h, w = (max(1, round(n / squares.shape[1] * logits.shape[1])) for n in inside)
-        share = logits[:, :h, :w].softmax(0).mean((1, 2)).cpu().numpy()
-        np.add.at(row, table[: len(share)], share)
-    return pd.DataFrame(rows[:, 1:], data.ids, [*VOC_CLASSES])
+    table = label_table(config.id2label)
+    rows = [
+        evidence([data.read_image(id)], scores, table, size, scale, area)
+        for id in progress(data.ids, f'Areas in {data.name}')
+    ]
+    return pd.DataFrame(np.concatenate(rows), data.ids, [*VOC_CLASSES])
 
 
 def looked(root, args):

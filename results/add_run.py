@@ -42,9 +42,8 @@ def figures(scores: dict) -> list:
     for stage, lines in scores.items():
         for line, columns in lines.items():
             for score, value in columns.items():
-                if isinstance(value, bool) or score == 'images':
-                    continue
-                if not isinstance(value, (int, float)):
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if not number or score == 'images':
                     continue
                 ends = re.fullmatch(r'(\S+) to (\S+)', str(columns.get(f'{score} 95 %', '')))
                 low, high = map(float, ends.groups()) if ends else (None, None)

@@ -1303,13 +1303,14 @@ def evidence(
     table: np.ndarray,  # as in `surest_pixel`
     size: int,  # of the network's square
     scale: float = 1.,  # of the square that is looked at, in relation to that
+    of=surest_pixel,  # what makes 20 numbers of an image's logits, taking what that takes
 ) -> np.ndarray:  # float32 (N,20), 0..1
     "For each image and class the largest softmax of any pixel."
     squares, inside = to_squares(images, size, scale, enlarge=False)
     rows = []
     for logits, part in zip(scores(squares), inside, strict=True):
         h, w = (max(1, round(n / squares.shape[1] * logits.shape[1])) for n in part)
-        rows.append(surest_pixel(logits, table, h, w))
+        rows.append(of(logits, table, h, w))
     return np.stack(rows)
 
 def segmenter_scores(

@@ -430,7 +430,7 @@ def tune_thresholds(
     chosen = np.stack([choose_labels(scores, t) for t in GRID])  # (T,N,20)
     hits = chosen & y
     sizes = chosen.astype(np.uint8) + y
-    has = y.any(0) if average == 'macro' else slice(None)
+    has = y.any(0) if average == 'macro' and y.any() else slice(None)
     curve, error = f1_curve(hits[..., has], sizes[..., has], rows, average)
     common = nearest_good(GRID, curve, error, .5)
     if not per_class: return common

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from .augment import fitted, pad_to, resize
 from .data import VOC_CLASSES, Sample, VocDataset, voc_name
-from .files import check_array, digest, replacing, some
+from .files import check_array, counted, digest, replacing, some
 
 # %% ../nbs/nets.ipynb #to-pixels
 def to_pixels(
@@ -1279,7 +1279,7 @@ CARD = """---
 
 ## What it learned from
 
-{{ data }}, {{ images }} images, key `{{ key or 'none' }}`\
+{{ data }}, {{ images }}, key `{{ key or 'none' }}`\
 {% if began_with %}. It began as {{ began_with }}, whose licence holds on{% endif %}.
 {% if parameters %}
 | parameter | value |
@@ -1288,7 +1288,7 @@ CARD = """---
 {% endfor %}{% endif %}
 ## Scores
 {% if scores %}
-On {{ judged }}, {{ judged_images }} images that it did not learn from:
+On {{ judged }}, {{ judged_images }} that it did not learn from:
 
 | score | value | 95 % interval |
 |---|---|---|
@@ -1356,9 +1356,10 @@ def write_card(
     masks = facts['task'] == 'image-segmentation'
     card = ModelCard.from_template(
         head, template_str=CARD, name=name, what=facts['what'], masks=masks,
-        classes=', '.join(VOC_CLASSES), data=cell(data.name), images=len(data), key=data.key,
+        classes=', '.join(VOC_CLASSES), data=cell(data.name),
+        images=counted(len(data), 'image'), key=data.key,
         began_with=cell(began_with) if began_with else '', judged=cell(judged.name),
-        judged_images=len(judged),
+        judged_images=counted(len(judged), 'image'),
         parameters=[(key, cell(value)) for key, value in (parameters or {}).items()],
         scores=[(score, cell(value), ends) for score, value, ends in rows],
         load=LOAD[facts['task']].format(folder=f'path/to/{name}'),

@@ -1338,16 +1338,25 @@ def held_back_score(model, tune, batch, workers, figures):
 # %% ../nbs/03_segment.ipynb #label-head
 presence_loss = keras.losses.BinaryCrossentropy(from_logits=True)
 
+def coarsest(
+    net: keras.Model,  # of layers
+):  # a Keras tensor (N,h,w,C)
+    "The last of the widest of a network's coarsest maps."
+    maps = [x.output for x in net.layers if len(getattr(x.output, 'shape', ())) == 4]
+    return min(reversed(maps), key=lambda x: (x.shape[1], -x.shape[3]))
+
 def with_labels(
     model: keras.Model,  # float (N,S,S,3) -> logits (N,S,S,C)
     dropout: float = .3,  # share of the means left out in training
 ) -> keras.Model:  # float (N,S,S,3) -> these logits, and logits (N,20) of what the image shows
     "A layer that says from the mean of a network's coarsest maps which classes an image shows."
-    maps = [x.output for x in model.layers if len(getattr(x.output, 'shape', ())) == 4]
-    smallest = min(x.shape[1] for x in maps)
-    coarse = [x for x in maps if x.shape[1] == smallest][-1]
-    means = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(coarse))
-    return keras.Model(model.input, [model.output, layers.Dense(20, dtype='float32')(means)])
+    *_, before, net = model.layers
+    if isinstance(net, keras.Model):  # of segmentation-models, behind the layer for its pixels
+        inside = keras.Model(net.inputs, [net.output, coarsest(net)])
+        pixels, maps = inside(before.output)
+    else: pixels, maps = model.output, coarsest(model)
+    means = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(maps))
+    return keras.Model(model.input, [pixels, layers.Dense(20, dtype='float32')(means)])
 
 # %% ../nbs/03_segment.ipynb #made-ready
 def made_ready(
@@ -1362,7 +1371,7 @@ def made_ready(
     if not labels: return model, judged, 'loss', judged
     learner, seen = with_labels(model), PixelCounts()
     learner.compile(optimizer, [loss, presence_loss], [1, labels], [[seen], []])
-    return learner, seen, f'{model.output_names[0]}_loss', judged
+    return learner, seen, f'{learner.output_names[0]}_loss', judged
 
 # %% ../nbs/03_segment.ipynb #fit-unet
 def fit_masks(
