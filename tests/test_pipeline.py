@@ -318,7 +318,8 @@ def test_a_dead_process_is_reported_and_its_notebook_kept(tmp_path):
     "Else a run that was out of memory ends without a word of where."
     with pytest.raises(StageError, match='one: its process died'):
         go_in_here(tmp_path, one='import os, signal; os.kill(os.getpid(), signal.SIGKILL)')
-    assert (tmp_path / 'run' / 'one.ipynb').exists()
+    cells = json.loads((tmp_path / 'run' / 'one.ipynb').read_text())['cells']
+    assert cells[-1]['metadata']['papermill']['start_time'], 'executed up to there'
 
 
 def test_the_command_line_prevails_over_the_file_and_a_record_repeats_the_run(tmp_path):

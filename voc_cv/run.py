@@ -846,6 +846,23 @@ def first_words(
     lines = ['from voc_cv.run import begin_kernel as _begin', call, 'del _begin']
     return f'--IPKernelApp.exec_lines={lines}'
 
+# %% ../nbs/run.ipynb #write-once
+def write_once() -> str:  # what papermill calls it
+    "Papermill's own way to execute a notebook, which writes it only when all is over."
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class WriteOnce(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, manager, *args, **kwargs):
+            path, manager.output_path = manager.output_path, None
+            try:
+                return super().execute_managed_notebook(manager, *args, **kwargs)
+            finally:
+                manager.output_path = path
+
+    papermill_engines.register('write once', WriteOnce)
+    return 'write once'
+
 # %% ../nbs/run.ipynb #call-papermill
 def call_papermill(
     path,  # of a notebook, which is executed in its place
@@ -862,8 +879,9 @@ def call_papermill(
     path = os.path.abspath(path).replace('{', '{{').replace('}', '}}')
     try:
         papermill.execute_notebook(
-            path, path, values, kernel_name='python3', progress_bar=bar, stderr_file=watch,
-            on_cell_start=watch.begin_cell, extra_arguments=['--log-level=ERROR', begin])
+            path, path, values, engine_name=write_once(), kernel_name='python3', progress_bar=bar,
+            stderr_file=watch, on_cell_start=watch.begin_cell,
+            extra_arguments=['--log-level=ERROR', begin])
     except PapermillExecutionError as e:
         return (f'{watch.stage} failed with {e.ename}: {e.evalue[:10_000]}\n'
                 f'The executed notebook, with the error in its cell {watch.cell}, is')
