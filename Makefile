@@ -60,7 +60,7 @@ $(VENV)/ready: requirements.lock settings.ini setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock  # what is imported is compiled then
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps -e .  # setuptools warns of every editable one
 	touch $@
 
 clean:

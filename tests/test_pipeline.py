@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -19,7 +20,7 @@ import pytest
 from conftest import ROOT, run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from voc_cv.run import StageError, run_pipeline
+from voc_cv.run import STAGES, StageError, run_pipeline
 
 NAMES = (
     '00_data',
@@ -36,13 +37,49 @@ SMALL = (  # as arguments: twenty-four images, each training and each attack as 
 ).split()
 SMALL = tuple(itertools.chain.from_iterable(('-p', setting) for setting in SMALL))
 
+HEAR = '''import json, os, sys
+
+def hear(event, args):
+    "Write down which process opens which file below the run's folder."
+    if event != 'open' or not isinstance(args[0], str): return
+    if os.path.abspath(args[0]).startswith(OUT):
+        os.write(LOG, (json.dumps([os.getpid(), os.path.abspath(args[0])]) + chr(10)).encode())
+
+OUT = os.environ['HEAR_OUT'] + os.sep
+LOG = os.open(os.environ['HEAR_LOG'], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+sys.addaudithook(hear)
+'''
+
 
 @pytest.fixture(scope='module')
 def smoke(command, tmp_path_factory):
     out = tmp_path_factory.mktemp('smoke') / 'run'
-    done = command('run', '--out', out, *SMALL)
+    (out.parent / 'sitecustomize.py').write_text(HEAR)  # Python loads it at the start
+    listening = {'HEAR_OUT': str(out), 'HEAR_LOG': str(out.parent / 'opened')}
+    done = command('run', '--out', out, *SMALL, PYTHONPATH=str(out.parent), **listening)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    (out.parent / 'errors').write_text(done.stderr)
     return out
+
+
+def test_a_run_prints_no_lines_but_ours(smoke):
+    "Else what a stage is doing is lost among the greetings and warnings of libraries."
+    assert (smoke.parent / 'errors').read_text() == '', 'our own lines go to the output'
+
+
+def test_a_stage_reads_from_the_stages_that_it_names_and_no_others(smoke):
+    "Else a stage is kept although what it reads has changed, and its scores are of another model."
+    opened = [json.loads(line) for line in (smoke.parent / 'opened').read_text().splitlines()]
+    records = {name: json.loads((smoke / f'.stages/{name}.json').read_text()) for name in NAMES}
+    makers = {str(smoke / file): name for name in NAMES for file in records[name]['files']}
+    begun: dict = {}  # the file in which a stage's process notes what it writes; the run knows all
+    for process, path in opened:
+        if path.endswith('.begun'):
+            begun.setdefault(process, set()).add(Path(path).stem)
+    stages = {process: min(names) for process, names in begun.items() if len(names) == 1}
+    heard = {(stages.get(process), makers.get(path)) for process, path in opened}
+    readers = {(who, whose) for who, whose in heard if who and whose and who != whose}
+    assert readers == {(who, whose) for who, named in STAGES.items() for whose in named}
 
 
 def test_a_run_leaves_all_that_is_promised(smoke):

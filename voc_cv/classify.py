@@ -8,10 +8,13 @@ __all__ = ['build_cnn', 'Patches', 'PatchEncoder', 'build_vit', 'fit_keras', 'ex
            'detector_labels', 'combine', 'doubted_labels', 'average_precision', 'mean_ap', 'label_metrics',
            'relative_threshold', 'choose_labels', 'tune_thresholds', 'detection_counts', 'show_counts']
 
+# %% ../nbs/02_classify.ipynb #keras-first
+from .nets import load_keras
+
+load_keras()  # before anything else asks for it
+
 # %% ../nbs/02_classify.ipynb #imports
-import importlib.util
 import json
-import os
 import textwrap
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +24,6 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
-
-os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # TensorFlow and torch share the GPU
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
-if not importlib.util.find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
-# torch's builds for GPUs load triton, whose LLVM must come before TensorFlow's
-if importlib.util.find_spec('triton'): importlib.import_module('triton')
 
 import cv2
 import keras

@@ -12,9 +12,12 @@ import inspect
 import json
 import os
 import re
+import sys
+import tempfile
 import time
 import warnings
 from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +34,9 @@ from tqdm import tqdm
 from .augment import fitted, pad_to, resize
 from .data import VOC_CLASSES, Sample, VocDataset, voc_name
 from .files import check_array, counted, digest, replacing, some
+
+# transformers would draw its bars with widgets, and warns where there are none; lines will do
+warnings.filterwarnings('ignore', 'IProgress not found')
 
 # %% ../nbs/nets.ipynb #to-pixels
 def to_pixels(
@@ -556,6 +562,38 @@ def uses_bf16(
     if precision != 'auto': return precision == 'bf16'
     if not best_device(device).startswith('cuda'): return False
     return torch.cuda.is_bf16_supported(including_emulation=False)
+
+# %% ../nbs/nets.ipynb #without-lines
+@contextmanager
+def without_lines(
+    pattern: bytes,  # a regular expression; lines that begin with it are left out
+):
+    "Meanwhile, keep lines off the error stream, those of libraries in C++ too."
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        usual = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(usual, 2)
+            os.close(usual)
+            file.seek(0)
+            for line in file:
+                if not re.match(pattern, line): os.write(2, line)
+
+# %% ../nbs/nets.ipynb #load-keras
+GREETING = rb'WARNING: All log messages before absl|.*oneDNN custom operations are on'
+
+def load_keras():
+    "Load Keras on TensorFlow, or on torch where there is none."
+    os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
+    if not find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
+    # torch's builds for GPUs load triton, whose LLVM must come before TensorFlow's
+    if find_spec('triton'): import_module('triton')
+    with without_lines(GREETING): import_module('keras')
 
 # %% ../nbs/nets.ipynb #keras-precision
 def keras_device() -> str:  # 'cuda' or 'cpu'

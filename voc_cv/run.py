@@ -881,7 +881,7 @@ def call_papermill(
         papermill.execute_notebook(
             path, path, values, engine_name=write_once(), kernel_name='python3', progress_bar=bar,
             stderr_file=watch, on_cell_start=watch.begin_cell,
-            extra_arguments=['--log-level=ERROR', begin])
+            extra_arguments=['--log-level=CRITICAL', begin])
     except PapermillExecutionError as e:
         return (f'{watch.stage} failed with {e.ename}: {e.evalue[:10_000]}\n'
                 f'The executed notebook, with the error in its cell {watch.cell}, is')
@@ -1044,15 +1044,47 @@ def shorten(
     if pd.isna(value): return ''
     return f'{value:.4g}' if isinstance(value, float) else str(value)
 
+def in_groups(
+    lines: dict,  # {row: {column: value}}
+) -> list:  # of such dictionaries
+    "Rows one after the other stay together while they share a column, the images apart."
+    groups: list = []
+    columns: set = set()  # of the newest one
+    for name, row in lines.items():
+        told = {*row} - {'images'}
+        if not told & columns:
+            groups.append({})
+            columns = set()
+        groups[-1][name] = row
+        columns |= told
+    return groups
+
+def narrow(
+    table,  # a DataFrame of texts
+    width: int,  # characters
+) -> str:
+    "A table as text; the last columns give way to `...`, and a single row too long stands upright."
+    def fits(text): return len(text.split('\n')[0]) <= width
+    if len(table) == 1 and not fits(table.to_string()): return table.T.to_string()
+    for columns in range(table.shape[1], 0, -1):
+        shown = table.iloc[:, :columns]
+        if columns < table.shape[1]: shown = shown.assign(**{'...': '...'})
+        if fits(shown.to_string()): break
+    return shown.to_string()
+
+# %% ../nbs/run.ipynb #scoreboard-tables
 def scoreboard(
     out,  # a run's folder
+    width: int = 0,  # characters; 0: what the terminal has, 100 where there is none
 ) -> str:
-    "The scores of a run as text, a table a stage."
+    "The scores of a run as text, for each stage the rows that can be compared in a table."
     import pandas as pd
-    tables = []
+    width = width or shutil.get_terminal_size((100, 24)).columns
+    parts = []
     for stage, lines in read_scores(out).items():
-        tables.append(f'{stage}\n{pd.DataFrame(lines).T.map(shorten).to_string()}')
-    return '\n\n'.join(tables)
+        tables = [pd.DataFrame(group).T.map(shorten) for group in in_groups(lines)]
+        parts.append(f'{stage}\n' + '\n\n'.join(narrow(t, width) for t in tables))
+    return '\n\n'.join(parts)
 
 # %% ../nbs/run.ipynb #run-section
 def run_section(

@@ -7,10 +7,14 @@ __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_
            'focal_tversky_loss', 'fit_decoder', 'pixel_loss', 'fine_tune_segmenter', 'build_unet', 'build_fcn',
            'fit_masks', 'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
 
+# %% ../nbs/03_segment.ipynb #keras-first
+from .nets import load_keras
+
+load_keras()  # before anything else asks for it
+
 # %% ../nbs/03_segment.ipynb #imports
 import contextlib
 import copy
-import importlib.util
 import io
 import json
 import os
@@ -20,12 +24,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
-
-os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')  # TensorFlow and torch share the GPU
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # warnings and errors only
-if not importlib.util.find_spec('tensorflow'): os.environ.setdefault('KERAS_BACKEND', 'torch')
-# torch's builds for GPUs load triton, whose LLVM must come before TensorFlow's
-if importlib.util.find_spec('triton'): importlib.import_module('triton')
 
 import cv2
 import keras
