@@ -8,7 +8,7 @@ __all__ = ['build_cnn', 'Patches', 'PatchEncoder', 'build_vit', 'fit_keras', 'ex
            'detector_labels', 'combine', 'doubted_labels', 'average_precision', 'mean_ap', 'label_metrics',
            'relative_threshold', 'choose_labels', 'tune_thresholds', 'detection_counts', 'show_counts']
 
-# %% ../nbs/02_classify.ipynb #keras-first
+# %% ../nbs/02_classify.ipynb #keras-imports
 from .nets import load_keras
 
 load_keras()  # before anything else asks for it

@@ -7,7 +7,7 @@ __all__ = ['panoptic_to_voc', 'class_weights', 'weighted_cross_entropy', 'focal_
            'focal_tversky_loss', 'fit_decoder', 'pixel_loss', 'fine_tune_segmenter', 'build_unet', 'build_fcn',
            'fit_masks', 'build_segmenter', 'load_segmenter', 'predict_masks', 'score_folder']
 
-# %% ../nbs/03_segment.ipynb #keras-first
+# %% ../nbs/03_segment.ipynb #keras-imports
 from .nets import load_keras
 
 load_keras()  # before anything else asks for it
