@@ -696,7 +696,8 @@ def is_right(model, x, y, batch=16):
 
 def in_batches(attack, x, y, batch=16, title=''):
     "What an attack of (x, y) makes of many images, `batch` at a time."
-    pairs = zip(progress(x.split(batch), title), y.split(batch), strict=True)
+    parts = progress(x.split(batch), title, least=2 if title else 20)  # with one it is long
+    pairs = zip(parts, y.split(batch), strict=True)
     return torch.cat([attack(a, b) for a, b in pairs])
 
 def share(flags) -> float:

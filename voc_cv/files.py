@@ -401,11 +401,12 @@ def progress(
     items,  # an iterable
     title: str,  # what is being done, for example 'Reading voc train'
     total: int | None = None,  # how many items there are; None: `len(items)`
+    least: int = 20,  # fewer items than these are silent
 ):  # a tqdm, which gives the items and has `update`
-    "A progress bar around long work; silent for a handful of items."
+    "A progress bar around long work; silent for a handful of items, unless each is long."
     from tqdm import tqdm
     total = len(items) if total is None else total
-    return tqdm(items, desc=title, total=total, disable=total < 20, leave=False)
+    return tqdm(items, desc=title, total=total, disable=total < least, leave=False)
 
 # %% ../nbs/files.ipynb #batches
 def batches(

@@ -722,9 +722,10 @@ class Watch:
         pass
 
     def line(self) -> str:
-        "The stage, its cell, the time since it began, and the cell's newest bar."
+        "The stage, its cell, the time since it began, and the cell's newest bar, while it grows."
         minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
-        parts = [f'{self.stage:16} {self.where}', f'{minutes}:{seconds:02}', in_words(self.bar)]
+        bar = '' if '100%' in self.bar else in_words(self.bar)
+        parts = [f'{self.stage:16} {self.where}', f'{minutes}:{seconds:02}', bar]
         return ', '.join(filter(None, parts))
 
 # %% ../nbs/run.ipynb #every
