@@ -55,8 +55,9 @@ sys.addaudithook(hear)
 def smoke(command, tmp_path_factory):
     out = tmp_path_factory.mktemp('smoke') / 'run'
     (out.parent / 'sitecustomize.py').write_text(HEAR)  # Python loads it at the start
-    listening = {'HEAR_OUT': str(out), 'HEAR_LOG': str(out.parent / 'opened')}
-    done = command('run', '--out', out, *SMALL, PYTHONPATH=str(out.parent), **listening)
+    path = os.pathsep.join(filter(None, [str(out.parent), os.environ.get('PYTHONPATH')]))
+    listening = {'HEAR_OUT': str(out), 'HEAR_LOG': str(out.parent / 'opened'), 'PYTHONPATH': path}
+    done = command('run', '--out', out, *SMALL, **listening)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     (out.parent / 'errors').write_text(done.stderr)
     return out

@@ -569,6 +569,9 @@ def without_lines(
     pattern: bytes,  # a regular expression; lines that begin with it are left out
 ):
     "Meanwhile, keep lines off the error stream, those of libraries in C++ too."
+    if sys.stderr is None:  # it was closed, so nobody reads it
+        yield
+        return
     with tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         usual = os.dup(2)

@@ -1067,6 +1067,7 @@ def narrow(
     "A table as text; the last columns give way to `...`, and a single row too long stands upright."
     def fits(text): return len(text.split('\n')[0]) <= width
     if len(table) == 1 and not fits(table.to_string()): return table.T.to_string()
+    shown = table
     for columns in range(table.shape[1], 0, -1):
         shown = table.iloc[:, :columns]
         if columns < table.shape[1]: shown = shown.assign(**{'...': '...'})
