@@ -18,8 +18,8 @@ FIRST = (  # the files that take longest, so that no worker begins one when all 
     'test_notebooks', 'test_pipeline', 'test_original', 'test_resume_keras', 'test_ray',
     'test_backends', 'test_segmenter', 'test_resume_segment', 'test_trust_runs', 'test_sweep',
 )  # fmt: skip
-# Two workers share the cores: where each process takes all of them for its tiny arrays, a fifth
-# more CPU goes into threads that wait for each other; and one that waits shall sleep, not spin.
+# Two workers share the cores: where each process takes all of them for its tiny arrays, up to two
+# fifths more CPU goes into threads that wait for each other; and who waits shall sleep, not spin.
 for name in ('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'):
     os.environ.setdefault(name, '1')
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
