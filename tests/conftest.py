@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from voc_cv.scale import limit_threads
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 counts = {'passed': 0, 'failed': 0}
@@ -19,10 +21,8 @@ FIRST = (  # the files that take longest, so that no worker begins one when all 
     'test_backends', 'test_segmenter', 'test_resume_segment', 'test_trust_runs', 'test_sweep',
 )  # fmt: skip
 # Two workers share the cores: where each process takes all of them for its tiny arrays, up to two
-# fifths more CPU goes into threads that wait for each other; and who waits shall sleep, not spin.
-for name in ('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'):
-    os.environ.setdefault(name, '1')
-os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+# fifths more CPU goes into threads that wait for each other.
+os.environ.update(limit_threads(1))
 
 
 def run(*command, cwd=ROOT, timeout=900, **env):
